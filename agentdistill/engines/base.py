@@ -1,0 +1,81 @@
+"""The engine contract: token ids in, sampled token ids and log-probabilities out, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Finish = Literal["stop", "length", "context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample.
+
+    Attributes:
+        max_new_tokens: most tokens of one response, the terminator included.
+        stop_ids: token ids that end a response; the stop token is part of the returned tokens.
+        temperature: 0 is greedy.
+        top_p: nucleus mass, 1 is off.
+    """
+
+    max_new_tokens: int
+    stop_ids: tuple[int, ...]
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One turn to sample.
+
+    Attributes:
+        session: conversation the prompt belongs to. An engine may keep that conversation's KV cache and feed
+            only what the prompt adds to it; a prompt that rewrites history simply shares a shorter prefix.
+        prompt: all token ids of the row so far.
+        seed: seed of this request's sampling; results do not depend on what else is in the batch.
+        allowed: token sequences (terminator included) the response is restricted to, or None.
+    """
+
+    session: str
+    prompt: Sequence[int]
+    seed: int = 0
+    allowed: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One sampled turn.
+
+    Attributes:
+        token_ids: sampled tokens, the stop token included when finish is "stop".
+        logprobs: log-probability of each at temperature 1 and top_p 1, unconstrained.
+        finish: "stop", "length" (max_new_tokens reached) or "context" (the prompt plus one token does not fit
+            the context; token_ids is then empty, nothing was truncated).
+    """
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish: Finish
+
+
+class Engine(Protocol):
+    """Samples from the student."""
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a row, prompt and response together."""
+        ...
+
+    def generate(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> list[Generation]:
+        """Samples one response for each request; results are in the order of the requests."""
+        ...
+
+    def release(self, sessions: Iterable[str]) -> None:
+        """Forgets conversations."""
+        ...
+
+    def sync(self, policy_version: int) -> None:
+        """Called after each optimiser step: drops caches computed with older weights, loads newer ones."""
+        ...

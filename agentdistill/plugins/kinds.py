@@ -1,0 +1,46 @@
+"""The kinds of things a plugin can register, and the hook that registers each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of plugin.
+
+    Attributes:
+        name: singular, as users read it ("step-weight").
+        hook: name of the registration hook.
+        summary: one line for `plugins list` and the docs.
+    """
+
+    name: str
+    hook: str
+    summary: str
+
+
+def _kind(name: str, plural: str, summary: str) -> Kind:
+    return Kind(name, f"agentdistill_register_{plural.replace('-', '_')}", summary)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _kind("environment", "environments", "a source of tasks and Gymnasium text environments"),
+        _kind("context", "contexts", "steps so far -> messages, response -> action"),
+        _kind("engine", "engines", "token ids -> sampled token ids and log-probs"),
+        _kind("teacher", "teachers", "scores every token the student wrote"),
+        _kind("reward", "rewards", "trajectory -> per-step and total reward"),
+        _kind("loss", "losses", "per-token advantage or divergence"),
+        _kind("step-weight", "step_weights", "step statistics -> one weight per step"),
+        _kind("token-weight", "token_weights", "token statistics -> one weight per token"),
+        _kind("advantage", "advantages", "groups of trajectories and rewards -> RL advantage"),
+        _kind("curriculum", "curricula", "who plays which turn, from where, how deep"),
+        _kind("tracker", "trackers", "where metrics go"),
+        _kind("benchmark", "benchmarks", "named panels with their published protocol"),
+        _kind("model", "models", "named model directories that ship with a plugin"),
+        _kind("recipe", "recipes", "named TOML recipes that ship with a plugin"),
+        _kind("command", "commands", "extra CLI commands"),
+    )
+}

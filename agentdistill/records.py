@@ -1,0 +1,243 @@
+"""The records that travel through the house: plain, serialisable, free of torch.
+
+Everything a rollout produces and a learner, teacher or evaluator consumes is one of these. They are
+safe to pickle, to send to another process and to write to disk (`agentdistill.store`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentdistill.hashing import digest
+
+CONTEXT = -1
+"""Value of `TokenRow.step_of_token` for tokens nobody in the episode wrote (prompt, observation, template)."""
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """The environment ended the episode without success."""
+    ENV_LIMIT = "env_limit"
+    """The environment's own step limit (Gymnasium's `truncated`) or the run's `max_steps`."""
+    HORIZON = "horizon"
+    """The curriculum's depth: the episode was cut, nothing is known about its success."""
+    CONTEXT_LIMIT = "context_limit"
+    """The next prompt would not have fitted the model's context; nothing was truncated."""
+    ABORTED = "aborted"
+    """The environment died. Such an episode is counted and never trained on."""
+
+
+class Actor(StrEnum):
+    """Who wrote a turn."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+    EXPERT = "expert"
+
+
+class LossRole(StrEnum):
+    """What a turn may be trained with."""
+
+    DISTILL = "distill"
+    """Student-sampled: advantage or divergence against the teacher, and RL terms."""
+    IMITATE = "imitate"
+    """Written by somebody better: cross-entropy."""
+    NONE = "none"
+    """Never trained on (replayed prefixes, injected mistakes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to do in one environment.
+
+    Attributes:
+        env: plugin name of the environment, e.g. the `type` of the `[env]` section.
+        split: split the task belongs to.
+        key: identity of the task, stable across machines and processes.
+        type: task family, for per-type results.
+        seed: seed given to the environment's `reset`.
+    """
+
+    env: str
+    split: str
+    key: str
+    type: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A named, content-hashed list of tasks. Evaluation is always over a panel.
+
+    Attributes:
+        name: e.g. "<environment>/<split>".
+        tasks: the tasks, in their fixed order.
+        provenance: where the tasks' data comes from (folder hash, generator version and seed, counts).
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits over the tasks, in order."""
+        return digest([[t.env, t.split, t.key, t.type, t.seed] for t in self.tasks])[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodePlan:
+    """What a curriculum decides about one episode: from where, how deep.
+
+    Attributes:
+        prefix: actions replayed before the student's first turn; they are never trained on.
+        prefix_actor: who those actions are attributed to.
+        horizon: number of turns the student may play after the prefix; None is up to the environment's limit.
+        note: free numbers for logs, e.g. {"depth": 3}.
+    """
+
+    prefix: tuple[str, ...] = ()
+    prefix_actor: Actor = Actor.EXPERT
+    horizon: int | None = None
+    note: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Step:
+    """One agent turn.
+
+    Attributes:
+        index: turn index in the episode, from 0, counting replayed turns.
+        observation: what the agent saw before acting.
+        response: the text the actor wrote, without its terminator.
+        action: the command sent to the environment, "" when none could be parsed.
+        valid: the response parsed and the environment accepted the action.
+        reward: the environment's reward for this step.
+        actor: who wrote it.
+        loss_role: what it may be trained with.
+        row: index into `Trajectory.rows`, or -1 when the turn has no tokens (replayed by text only).
+        start: first token of the response in that row.
+        end: one past the last token the actor wrote (its terminator included).
+        info: small serialisable extras, e.g. `expert_action`, `finish` ("stop" | "length").
+    """
+
+    index: int
+    observation: str
+    response: str
+    action: str
+    valid: bool = True
+    reward: float = 0.0
+    actor: Actor = Actor.STUDENT
+    loss_role: LossRole = LossRole.DISTILL
+    row: int = -1
+    start: int = 0
+    end: int = 0
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class TokenRow:
+    """A token sequence exactly as a model saw it. A conversation that only grows is one row.
+
+    Attributes:
+        token_ids: int32 [T].
+        step_of_token: int32 [T], the step that wrote each token, `CONTEXT` (-1) for everything else. Template
+            tokens that nobody sampled (such as a terminator forced after a length stop) are context.
+        mask: bool [T], True only for tokens sampled by the student, by provenance.
+        old_logprob: float32 [T], log-probability under the behaviour policy at temperature 1; NaN where
+            `mask` is False.
+    """
+
+    token_ids: npt.NDArray[np.int32]
+    step_of_token: npt.NDArray[np.int32]
+    mask: npt.NDArray[np.bool_]
+    old_logprob: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.token_ids), len(self.step_of_token), len(self.mask), len(self.old_logprob)}
+        if len(lengths) != 1:
+            raise ValueError(f"a token row needs four arrays of one length, got lengths {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(slots=True, eq=False)
+class Trajectory:
+    """One episode, as played.
+
+    Attributes:
+        task: the task.
+        plan: the curriculum's plan it was played under.
+        steps: the turns, in order.
+        rows: the token rows (empty for episodes collected as text).
+        stop: why it ended.
+        score: the environment's final score, in its own units.
+        success: the environment's own verdict (`info["won"]`), never derived from `done`.
+        sample: index of this episode among those of the same task in the batch.
+        seed: seed of the sampling of this episode.
+        policy_version: optimiser step of the student that played it.
+        meta: small serialisable extras (goal text, prompt hash, engine name, wall time).
+    """
+
+    task: Task
+    plan: EpisodePlan
+    steps: list[Step]
+    rows: list[TokenRow]
+    stop: StopReason
+    score: float = 0.0
+    success: bool = False
+    sample: int = 0
+    seed: int = 0
+    policy_version: int = 0
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What a run wants from its teacher, for every token after the first of each row.
+
+    Attributes:
+        sampled: log-probability of the token that is there.
+        top_k: number of most likely tokens to return with log-probs and tail mass; 0 is none.
+        hidden: last hidden states, for full-vocabulary divergences (local teachers only).
+    """
+
+    sampled: bool = True
+    top_k: int = 0
+    hidden: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class TeacherScores:
+    """A teacher's opinion on one token row. Position t is about token t given tokens 0..t-1.
+
+    Attributes:
+        sampled_logprob: float32 [T]; NaN where the teacher has no opinion. Never 0 for missing.
+        valid: bool [T], where the scores may be used.
+        topk_ids: int32 [T, K] or None.
+        topk_logprobs: float32 [T, K] or None; the tail mass is 1 - sum(exp(.)).
+        entropy: float32 [T] or None, nats.
+        hidden: a [T, D] array or tensor (position t is the state that predicts token t) or None.
+    """
+
+    sampled_logprob: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+    topk_ids: npt.NDArray[np.int32] | None = None
+    topk_logprobs: npt.NDArray[np.float32] | None = None
+    entropy: npt.NDArray[np.float32] | None = None
+    hidden: Any = None
+
+
+def trainable_tokens(trajectories: Sequence[Trajectory]) -> int:
+    """Counts the tokens sampled by the student."""
+    return int(sum(int(row.mask.sum()) for t in trajectories for row in t.rows))

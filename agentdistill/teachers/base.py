@@ -1,0 +1,48 @@
+"""The teacher contract: trajectories in, one `TeacherScores` per token row out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
+
+
+class Teacher(Protocol):
+    """Scores what a student wrote.
+
+    Attributes:
+        capabilities: subset of {"sampled", "top_k", "hidden", "act"}; a run that needs more stops at start.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What this teacher can answer."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it needs of the episode, e.g. {"expert_action"}."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever its scores could: weights, tokenizer, options."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer, compared id by id with the student's; None when the teacher has no vocabulary of its own."""
+        ...
+
+    def score(self, trajectories: Sequence[Trajectory], request: ScoreRequest) -> list[list[TeacherScores]]:
+        """Scores every row of every trajectory.
+
+        Returns:
+            One list per trajectory, one `TeacherScores` per row of it.
+        """
+        ...
+
+    def output_weight(self) -> Any:
+        """The [V, D] matrix that turns `TeacherScores.hidden` into logits (capability "hidden" only)."""
+        ...

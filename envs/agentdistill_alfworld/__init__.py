@@ -1,0 +1,1 @@
+"""ALFWorld for agentdistill."""
