@@ -138,8 +138,8 @@ def panel_from_dict(data: Mapping[str, Any]) -> Panel:
     panel = Panel(name=data["name"], tasks=tasks, provenance=decode_value(data["provenance"]))
     if panel.hash != data["hash"]:
         raise DataError(
-            f"The panel `{panel.name}` does not match its own hash: it says {data['hash']}, its tasks give {panel.hash}.",
-            "Its task list was edited.",
+            f"The panel `{panel.name}` does not match its own hash.",
+            f"It says {data['hash']}, its tasks give {panel.hash}: the list was edited.",
             "Take the file as it was saved, or save the edited list as a panel of another name.",
         )
     return panel
@@ -284,7 +284,8 @@ def scores_to_dict(scores: TeacherScores) -> dict[str, Any]:
 def scores_from_dict(data: Mapping[str, Any]) -> TeacherScores:
     """Reverses `scores_to_dict`."""
     _check_version(data, "score")
-    return TeacherScores(**{name: None if data[name] is None else decode_array(data[name]) for name in _SCORE_ARRAYS})
+    arrays: dict[str, Any] = {name: None if data[name] is None else decode_array(data[name]) for name in _SCORE_ARRAYS}
+    return TeacherScores(**arrays)
 
 
 def _check_version(data: Mapping[str, Any], what: str) -> None:

@@ -156,7 +156,7 @@ for number in range(1_000_000):
 
 
 def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """A writer is killed while it writes; every episode whose `append` returned is there, in order, and no other half."""
+    """A writer is killed while it writes: what `append` returned for is there, in order, and nothing half."""
     here = str(Path(__file__).parent)
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path), here], stdout=subprocess.PIPE, text=True, env=os.environ
