@@ -1,0 +1,99 @@
+"""Layers: nested mappings merged left to right, each value remembering its layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentdistill.config.resolved import Origin, leaves
+from agentdistill.errors import ConfigError
+
+
+def merge(
+    layers: Iterable[tuple[Mapping[str, Any], Origin]], typed: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Origin]]:
+    """Deep-merges layers; the last one wins.
+
+    When a layer changes the `type` of a plugin section, the other keys that earlier layers gave to that section
+    are dropped: they were options of another plugin.
+
+    Args:
+        layers: (values, where they came from), first to last.
+        typed: dotted paths of the sections whose `type` names a plugin.
+
+    Returns:
+        The merged values, and the origin of the value at every dotted path.
+    """
+    merged: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    sections = frozenset(typed)
+    for values, origin in layers:
+        _merge_into(merged, values, "", origin, origins, sections)
+    return merged, origins
+
+
+def _merge_into(
+    base: dict[str, Any],
+    layer: Mapping[str, Any],
+    prefix: str,
+    origin: Origin,
+    origins: dict[str, Origin],
+    typed: frozenset[str],
+) -> None:
+    section = prefix.rstrip(".")
+    if section in typed and "type" in layer and base.get("type", layer["type"]) != layer["type"]:
+        base.clear()
+        _forget(section, origins)
+    for key, value in layer.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            if not isinstance(base.get(key), dict):
+                base[key] = {}
+                _forget(path, origins)
+            _merge_into(base[key], value, f"{path}.", origin, origins, typed)
+            if not base[key]:
+                origins[path] = origin
+        else:
+            _forget(path, origins)
+            base[key] = value
+            origins[path] = origin
+
+
+def _forget(path: str, origins: dict[str, Origin]) -> None:
+    for known in [p for p in origins if p == path or p.startswith(f"{path}.")]:
+        del origins[known]
+
+
+def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns dotted keys into nested mappings: {"optim.lr": 1} -> {"optim": {"lr": 1}}.
+
+    Raises:
+        ConfigError: a key is empty, or is both a value and a section.
+    """
+    nested: dict[str, Any] = {}
+    for path, value in overrides.items():
+        parts = [part.replace("-", "_") for part in path.split(".")]
+        if not all(parts):
+            raise ConfigError(f"`{path}` is no configuration key.", "Part of it is empty.", "Write it like optim.lr.")
+        table = nested
+        for depth, part in enumerate(parts[:-1]):
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"`{'.'.join(parts[: depth + 1])}` is given as a value and as a section.")
+        if isinstance(table.get(parts[-1]), dict) and not isinstance(value, Mapping):
+            raise ConfigError(f"`{path}` is given as a value and as a section.")
+        table[parts[-1]] = value
+    return nested
+
+
+def origin_of(path: str, origins: Mapping[str, Origin]) -> Origin | None:
+    """Origin of the value at a path: its own, that of the list or table that holds it, or that of what it holds."""
+    probe = path
+    while probe:
+        if probe in origins:
+            return origins[probe]
+        probe = probe.rpartition(".")[0]
+    return next((origin for known, origin in origins.items() if known.startswith(f"{path}.")), None)
+
+
+__all__ = ["leaves", "merge", "nest", "origin_of"]

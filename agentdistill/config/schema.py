@@ -1,0 +1,328 @@
+"""The sections of a recipe. Unknown keys are errors; sections with a `type` keep their plugin's own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Mass = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A section that only the core reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PluginSection(BaseModel):
+    """A section whose `type` names a plugin; the plugin's own config class validates the other keys.
+
+    Attributes:
+        type: plugin name, or "package.module:Class".
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    KIND: ClassVar[str] = ""
+
+    type: str
+
+    def options(self) -> dict[str, Any]:
+        """The keys that only the plugin knows."""
+        return dict(self.model_extra or {})
+
+    def shared(self) -> dict[str, Any]:
+        """The core's own keys here; the plugin gets those that its config class declares too."""
+        own = [name for name in type(self).model_fields if name != "type"]
+        return {name: getattr(self, name) for name in own if not isinstance(getattr(self, name), BaseModel)}
+
+
+class RunSection(Section):
+    """The run as a whole.
+
+    Attributes:
+        name: names the run and its directory.
+        seed: the root of every random draw.
+        directory: where the run is written; None is "runs/<name>".
+        resume: continue from the last checkpoint in the directory.
+        checkpoint_every: optimiser steps between checkpoints; 0 writes only the last.
+        keep_checkpoints: how many of them to keep.
+        plugins: modules loaded as plugins, as with `-p`.
+    """
+
+    name: str = Field("run", min_length=1, pattern=r"^[\w.\-]+$")
+    seed: Natural = 0
+    directory: str | None = None
+    resume: bool = False
+    checkpoint_every: Natural = 25
+    keep_checkpoints: Count = 2
+    plugins: tuple[str, ...] = ()
+
+
+class ContextSection(PluginSection):
+    """How the steps so far become a prompt."""
+
+    KIND = "context"
+
+
+class EnvSection(PluginSection):
+    """The environment to train in.
+
+    Attributes:
+        split: split of its tasks.
+        max_steps: the agent's turns per episode.
+        context: context policy; a `type` and that plugin's options.
+    """
+
+    KIND = "environment"
+
+    split: str = "train"
+    max_steps: Count = 30
+    context: ContextSection = ContextSection(type="append")
+
+
+class LoraSection(Section):
+    """Low-rank adapters instead of full weights.
+
+    Attributes:
+        rank: rank of the update.
+        alpha: its scale; None is twice the rank.
+        dropout: dropout on the adapter's input.
+        targets: module names, or "all-linear".
+    """
+
+    rank: Count = 32
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+class StudentSection(Section):
+    """The model that learns.
+
+    Attributes:
+        model: a registered model's name, a directory, or a hub id.
+        lora: train adapters only.
+        dtype: dtype of the weights.
+        device: torch device.
+    """
+
+    model: str
+    lora: LoraSection | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "cpu"
+
+
+class TeacherSection(PluginSection):
+    """Who scores the student's tokens."""
+
+    KIND = "teacher"
+
+
+class CurriculumSection(PluginSection):
+    """Who plays which turn, from where, how deep."""
+
+    KIND = "curriculum"
+
+
+class StepWeightSection(PluginSection):
+    """How much each step counts."""
+
+    KIND = "step-weight"
+
+
+class TokenWeightSection(PluginSection):
+    """How much each token counts."""
+
+    KIND = "token-weight"
+
+
+class LossSection(PluginSection):
+    """What the learner minimises."""
+
+    KIND = "loss"
+
+
+class EngineSection(PluginSection):
+    """What samples from the student."""
+
+    KIND = "engine"
+
+
+class TrackerSection(PluginSection):
+    """Where metrics go, besides the run directory."""
+
+    KIND = "tracker"
+
+
+class RolloutSection(Section):
+    """How training episodes are played.
+
+    Attributes:
+        tasks_per_step: tasks drawn for one optimiser step.
+        samples_per_task: episodes of each.
+        temperature: sampling temperature.
+        top_p: nucleus mass, 1 is off.
+        max_new_tokens: most tokens of one turn, its terminator included.
+        concurrency: episodes played at once.
+        constrained: restrict responses to the admissible actions.
+    """
+
+    tasks_per_step: Count = 16
+    samples_per_task: Count = 1
+    temperature: Temperature = 1.0
+    top_p: Mass = 1.0
+    max_new_tokens: Count = 64
+    concurrency: Count = 64
+    constrained: bool = False
+
+
+class OptimSection(Section):
+    """The optimiser (AdamW) and the reduction of per-token losses.
+
+    Attributes:
+        lr: peak learning rate.
+        steps: optimiser steps of the run.
+        warmup: steps of linear warm-up.
+        schedule: shape after warm-up.
+        weight_decay: decoupled weight decay.
+        betas: Adam's two decay rates.
+        eps: Adam's epsilon.
+        grad_clip: largest gradient norm; None is no clipping.
+        reduction: "token-mean" (every token counts the same), "turn-mean" (every turn), or "blend".
+        blend: share of turn-mean in "blend".
+        micro_batch_tokens: most tokens of one forward pass.
+        bf16: compute forward passes in bfloat16 (weights and optimiser state stay as they are).
+    """
+
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-6
+    steps: Count = 100
+    warmup: Natural = 0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
+    grad_clip: Annotated[float, Field(gt=0)] | None = 1.0
+    reduction: Literal["token-mean", "turn-mean", "blend"] = "token-mean"
+    blend: Annotated[float, Field(ge=0, le=1)] = 0.5
+    micro_batch_tokens: Count = 16384
+    bf16: bool = False
+
+
+class EvalSection(Section):
+    """Evaluation: student only, full depth, over a panel.
+
+    Attributes:
+        panel: "<environment>/<panel>"; None evaluates nothing.
+        every: optimiser steps between evaluations; 0 is before and after only.
+        limit: play only the first tasks of the panel; the panel's name says so.
+        temperature: sampling temperature, 0 is greedy.
+        top_p: nucleus mass, 1 is off.
+        max_steps: turns per episode; None is `env.max_steps`.
+        max_new_tokens: most tokens of one turn; None is `rollout.max_new_tokens`.
+        concurrency: episodes played at once; None is `rollout.concurrency`.
+        constrained: restrict responses to the admissible actions; such results are reported apart.
+        env: keys of [env] that differ in evaluation.
+    """
+
+    panel: str | None = None
+    every: Natural = 0
+    limit: Count | None = None
+    temperature: Temperature = 0.0
+    top_p: Mass = 1.0
+    max_steps: Count | None = None
+    max_new_tokens: Count | None = None
+    concurrency: Count | None = None
+    constrained: bool = False
+    env: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("panel")
+    @classmethod
+    def _has_two_parts(cls, value: str | None) -> str | None:
+        if value is not None and not all(value.partition("/")[::2]):
+            raise ValueError('a panel is written "<environment>/<panel>"')
+        return value
+
+
+class DemonstrationsSection(Section):
+    """Where successful action lists come from, for curricula that replay them and for SFT.
+
+    Attributes:
+        path: trajectory store written by `agentdistill collect`; None lets the environment's expert play.
+        limit: use only the first episodes.
+        max_steps: longest episode used; None is `env.max_steps`.
+    """
+
+    path: str | None = None
+    limit: Count | None = None
+    max_steps: Count | None = None
+
+
+class RunConfig(Section):
+    """A whole recipe, validated. See docs/configuration.md.
+
+    Attributes:
+        run: the run as a whole.
+        env: the environment to train in.
+        student: the model that learns.
+        teacher: who scores the student's tokens.
+        curriculum: who plays which turn, from where, how deep.
+        step_weight: how much each step counts.
+        token_weight: how much each token counts.
+        loss: what the learner minimises.
+        rollout: how training episodes are played.
+        optim: the optimiser and the reduction.
+        eval: evaluation.
+        engine: what samples from the student.
+        tracker: where metrics go, besides the run directory.
+        demonstrations: where successful action lists come from.
+    """
+
+    run: RunSection = RunSection()
+    env: EnvSection | None = None
+    student: StudentSection | None = None
+    teacher: TeacherSection | None = None
+    curriculum: CurriculumSection = CurriculumSection(type="full")
+    step_weight: StepWeightSection = StepWeightSection(type="uniform")
+    token_weight: TokenWeightSection | None = None
+    loss: LossSection | None = None
+    rollout: RolloutSection = RolloutSection()
+    optim: OptimSection = OptimSection()
+    eval: EvalSection = EvalSection()
+    engine: EngineSection = EngineSection(type="hf")
+    tracker: TrackerSection | None = None
+    demonstrations: DemonstrationsSection = DemonstrationsSection()
+
+    def plugin_sections(self) -> Iterator[tuple[str, PluginSection]]:
+        """Yields (dotted path, section) of every section whose `type` names a plugin."""
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if isinstance(section, PluginSection):
+                yield name, section
+            if isinstance(section, EnvSection):
+                yield f"{name}.context", section.context
+
+    def evaluation_env(self) -> EnvSection:
+        """[env] as evaluation sees it: with the keys of [eval.env] and `eval.max_steps` over it."""
+        assert self.env is not None
+        values = {**self.env.model_dump(), **self.eval.env}
+        if self.eval.max_steps is not None:
+            values["max_steps"] = self.eval.max_steps
+        return EnvSection.model_validate(values)
+
+
+def section_kinds() -> dict[str, str]:
+    """Kind of plugin by the dotted path of its section."""
+    import inspect
+    from typing import get_args
+
+    kinds: dict[str, str] = {"env.context": ContextSection.KIND}
+    for name, field in RunConfig.model_fields.items():
+        for candidate in (field.annotation, *get_args(field.annotation)):
+            if inspect.isclass(candidate) and issubclass(candidate, PluginSection):
+                kinds[name] = candidate.KIND
+    return kinds

@@ -1,0 +1,87 @@
+"""A small TOML writer (the standard library only reads), and TOML scalars for the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def parse_scalar(text: str) -> Any:
+    """Reads a command-line value as TOML, or as a string when it is none: `1e-5`, `true`, `[1, 2]`, `some/name`."""
+    if "\n" in text or ("#" in text and text[:1] not in "\"'[{"):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def format_key(key: str) -> str:
+    """A key, quoted where TOML wants it."""
+    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def format_value(value: Any) -> str:
+    """A value on one line.
+
+    Raises:
+        TypeError: TOML cannot hold it.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+        text = repr(value)
+        return text if any(c in text for c in ".e") else text + ".0"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and lone surrogates, which it has not.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{format_key(k)} = {format_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(format_value(item) for item in value) + "]"
+    raise TypeError(f"TOML cannot hold a {type(value).__name__}: {value!r}")
+
+
+def dump(values: Mapping[str, Any], comment: Callable[[str], str] | None = None) -> str:
+    """Writes nested mappings as TOML tables. Keys whose value is None are left out.
+
+    Args:
+        values: the values.
+        comment: text to put behind the value at a dotted path, "" for none. With it, keys whose value is
+            None appear as comments.
+    """
+    lines: list[tuple[str, str]] = []
+    _table(values, (), lines, comment)
+    width = min(max((len(text) for text, note in lines if note), default=0), 48)
+    return "\n".join(f"{text:<{width}}  # {note}" if note else text for text, note in lines).strip() + "\n"
+
+
+def _table(
+    table: Mapping[str, Any],
+    path: tuple[str, ...],
+    lines: list[tuple[str, str]],
+    comment: Callable[[str], str] | None,
+) -> None:
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    nested = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    if path and (plain or not nested):
+        lines += [("", ""), (f"[{'.'.join(format_key(part) for part in path)}]", "")]
+    for key, value in plain.items():
+        note = comment(".".join((*path, key))) if comment else ""
+        if value is not None:
+            lines.append((f"{format_key(key)} = {format_value(value)}", note))
+        elif comment:
+            lines.append((f"# {format_key(key)} is not set", note))
+    for key, value in nested.items():
+        _table(value, (*path, key), lines, comment)

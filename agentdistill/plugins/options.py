@@ -1,0 +1,49 @@
+"""The base class of every plugin's options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict
+
+
+class PluginConfig(BaseModel):
+    """Options of one plugin: subclass it, give every field a type and a default, and document the fields.
+
+    Unknown keys are errors and instances cannot be changed. A plugin registered without a config class gets
+    an instance of this class itself, which takes no options.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def config_of(target: Any) -> type[PluginConfig]:
+    """The config class that a target's `config` parameter is annotated with, or `PluginConfig`.
+
+    This is how `type = "package.module:Class"` finds its options without having been registered.
+    """
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        annotation = get_type_hints(function).get("config")
+    except (NameError, TypeError, AttributeError):
+        return PluginConfig
+    if inspect.isclass(annotation) and issubclass(annotation, PluginConfig):
+        return annotation
+    return PluginConfig
+
+
+def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """Descriptions from the "Attributes:" sections of a class's docstring and those of its bases, by field."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        section = re.search(r"^Attributes:\n(.*?)(?:^\S|\Z)", inspect.cleandoc(cls.__doc__ or ""), re.S | re.M)
+        if section:
+            body = inspect.cleandoc(section[1])
+            for name, text in re.findall(r"^(\w+):\s*(.*(?:\n[ \t]+.*)*)", body, re.M):
+                found[name] = " ".join(text.split())
+    for name, field in model.model_fields.items():
+        if field.description:
+            found[name] = field.description
+    return {name: found[name] for name in model.model_fields if name in found}
