@@ -1,1 +1,1 @@
-"""See docs/design.md for what lives in this room."""
+"""Evaluation: always over a panel, the student alone, at full depth, with intervals."""
