@@ -1,0 +1,1 @@
+"""Experts for ALFWorld: text-only and full-information."""
