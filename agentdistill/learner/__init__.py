@@ -1,1 +1,1 @@
-"""See docs/design.md for what lives in this room."""
+"""From played and scored episodes to one optimiser step. Import from the modules: this package imports no torch."""

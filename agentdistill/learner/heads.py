@@ -1,0 +1,116 @@
+"""A causal language model taken apart: the decoder that makes hidden states, and the output layer that makes logits.
+
+Losses over the whole vocabulary apply the output layer themselves, a few tokens at a time. That is only right for
+models whose logits are exactly `hidden @ weight.T (+ bias)`, so it is checked on every model before use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agentdistill.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class SplitModel:
+    """Decoder and output layer of a causal language model.
+
+    Attributes:
+        model: the whole model.
+        decoder: makes the last hidden states.
+        output: the output layer.
+    """
+
+    model: nn.Module
+    decoder: nn.Module
+    output: nn.Module
+
+    @property
+    def weight(self) -> Tensor:
+        """[V, D]."""
+        return self.output.weight  # type: ignore[return-value]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """[V] or None."""
+        return getattr(self.output, "bias", None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.weight.device
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Last hidden states of right-padded rows.
+
+        Args:
+            input_ids: int64 [R, L].
+            attention_mask: int64 [R, L].
+
+        Returns:
+            [R, L, D]; position t predicts token t + 1.
+        """
+        device = self.device
+        # A full mask is left out: it lets attention take its fast causal path.
+        mask = None if bool(attention_mask.all()) else attention_mask.to(device)
+        return self.decoder(input_ids=input_ids.to(device), attention_mask=mask, use_cache=False).last_hidden_state
+
+
+def unwrap(model: Any) -> nn.Module:
+    """The module inside a `LoadedModel`, or the module itself."""
+    if isinstance(model, nn.Module):
+        return model
+    inner = getattr(model, "model", None)
+    if isinstance(inner, nn.Module):
+        return inner
+    raise TypeError(f"expected a torch module or a LoadedModel, got {type(model).__name__}")
+
+
+def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
+    """Takes a model apart and checks on a probe that the parts make the same logits.
+
+    Args:
+        model: a `transformers` causal language model, possibly wrapped by peft, or a `LoadedModel`.
+        tolerance: largest allowed difference of a log-probability in float32; low-precision models get 100 times more.
+
+    Returns:
+        The parts.
+
+    Raises:
+        TrainingError: the logits are not a plain linear function of the last hidden state (softcapped or scaled
+            logits, an adapted output layer).
+    """
+    module = unwrap(model)
+    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
+    output = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
+    decoder = getattr(inner, "base_model", None)
+    if output is None or not isinstance(getattr(output, "weight", None), Tensor) or decoder in (None, inner):
+        raise TrainingError(
+            f"The model {type(inner).__name__} cannot be trained here.",
+            "It does not separate a decoder from an output layer as transformers' causal language models do.",
+            "Use a `transformers` AutoModelForCausalLM architecture.",
+        )
+    parts = SplitModel(module, decoder, output)
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            probe = torch.arange(min(8, len(parts.weight)), device=parts.device)[None]
+            expected = inner(input_ids=probe, use_cache=False).logits.float().log_softmax(-1)
+            logits = nn.functional.linear(parts.hidden(probe, torch.ones_like(probe)), parts.weight, parts.bias)
+            same = logits.shape == expected.shape
+            gap = float((logits.float().log_softmax(-1) - expected).abs().max()) if same else float("inf")
+    finally:
+        module.train(training)
+    allowed = tolerance if parts.weight.dtype == torch.float32 else 100 * tolerance
+    if not gap <= allowed:
+        raise TrainingError(
+            f"The logits of {type(inner).__name__} are not its output layer applied to its last hidden state.",
+            f"Log-probabilities differ by {gap:.2g} on a probe; the model scales, caps or adapts its logits.",
+            "Choose a model with a plain output layer, and leave `lm_head` out of the LoRA targets.",
+        )
+    return parts

@@ -1,0 +1,174 @@
+"""Numbers about one optimiser step, and curves over the turn index that can be added up across steps.
+
+A curve is stored as sums and counts, `turn/<index>/<name>_sum` with `turn/<index>/tokens` and `turn/<index>/turns`,
+so that steps, ranks and windows aggregate exactly; `curve` divides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from agentdistill.learner.batch import LearnerBatch
+from agentdistill.learner.losses import Objective, PolicyGradient
+from agentdistill.learner.reduce import effective_share
+from agentdistill.learner.statistics import StepStatistics
+
+_TURN = re.compile(r"turn/(\d+)/(\w+)")
+CURVES = {"kl": "tokens", "teacher_logprob": "tokens", "student_logprob": "tokens", "weight": "turns"}
+"""Name of each curve and the count it is divided by."""
+
+
+def turn_curves(batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor) -> dict[str, float]:
+    """Sums and counts per turn index.
+
+    Args:
+        batch: the batch.
+        steps: its step statistics.
+        step_weights: float32 [trajectories, steps], as used.
+
+    Returns:
+        For each turn index with a distilled token: tokens, turns, and the sums of the curves in `CURVES`. The KL is
+        the sampled reverse KL, log pi_old - log pi_T, in nats.
+    """
+    if not len(batch.tokens):
+        return {}
+    tokens, size = batch.tokens, int(batch.tokens.turn.max()) + 1
+
+    def total(index: Tensor, values: Tensor) -> list[float]:
+        zeros = torch.zeros(size, dtype=torch.float64)
+        return zeros.scatter_add_(0, index, values.double()).tolist()
+
+    at = steps.index[steps.mask]
+    columns = {
+        "tokens": total(tokens.turn, torch.ones(len(tokens))),
+        "turns": total(at, torch.ones(len(at))),
+        "kl_sum": total(tokens.turn, tokens.log_ratio),
+        "teacher_logprob_sum": total(tokens.turn, tokens.teacher_logprob),
+        "student_logprob_sum": total(tokens.turn, tokens.old_logprob),
+        "weight_sum": total(at, step_weights[steps.mask]),
+    }
+    return {
+        f"turn/{turn}/{name}": values[turn]
+        for turn in range(size)
+        if columns["tokens"][turn]
+        for name, values in columns.items()
+    }
+
+
+def curve(metrics: Mapping[str, object], name: str) -> dict[int, float]:
+    """One curve over the turn index from (possibly aggregated) metrics.
+
+    Args:
+        metrics: metrics of `Learner.step`, or their `aggregate`.
+        name: a key of `CURVES`.
+
+    Returns:
+        Turn index -> mean, in increasing order of the index.
+    """
+    found = sorted(int(m[1]) for key in metrics if (m := _TURN.fullmatch(key)) and m[2] == f"{name}_sum")
+    return {
+        turn: float(metrics[f"turn/{turn}/{name}_sum"]) / float(metrics[f"turn/{turn}/{CURVES[name]}"])  # type: ignore[arg-type]
+        for turn in found
+    }
+
+
+def aggregate(steps: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Adds up the turn curves of several steps."""
+    totals: dict[str, float] = {}
+    for metrics in steps:
+        for key, value in metrics.items():
+            if _TURN.fullmatch(key):
+                totals[key] = totals.get(key, 0.0) + value
+    return totals
+
+
+def batch_metrics(
+    batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor, token_weights: Tensor
+) -> dict[str, float]:
+    """Metrics that are known before the forward pass.
+
+    Args:
+        batch: the batch.
+        steps: its step statistics.
+        step_weights: float32 [trajectories, steps], as the plugin gave them, masked.
+        token_weights: float32 [N], step x token weights as used, normalised.
+
+    Returns:
+        Counts, weights and KLs; see the keys.
+    """
+    metrics = {key: float(value) for key, value in batch.counts.items()}
+    distill, dead = metrics["tokens/distill"], metrics["tokens/dead"]
+    metrics["tokens/dead_rate"] = dead / (distill + dead) if distill + dead else 0.0
+    if not len(batch.tokens):
+        return metrics
+    tokens, count = batch.tokens, len(batch.trajectories)
+    per_episode = torch.zeros(count, dtype=torch.float64)
+    kl = per_episode.clone().scatter_add_(0, tokens.trajectory, tokens.log_ratio.double())
+    lengths = per_episode.clone().scatter_add_(0, tokens.trajectory, torch.ones(len(tokens), dtype=torch.float64))
+    kl, lengths = kl[lengths > 0], lengths[lengths > 0]
+    used = step_weights[steps.mask]
+    entropy = tokens.teacher_entropy[torch.isfinite(tokens.teacher_entropy)]
+    metrics |= {
+        "kl/token": float(tokens.log_ratio.double().mean()),
+        "kl/abs_token": float(tokens.log_ratio.double().abs().mean()),
+        "kl/episode_mean": float(kl.mean()),
+        "kl/episode_std": float(kl.std(correction=0)),
+        "logprob/teacher": float(tokens.teacher_logprob.double().mean()),
+        "logprob/student": float(tokens.old_logprob.double().mean()),
+        "weight/step_mean": float(used.double().mean()),
+        "weight/step_min": float(used.min()),
+        "weight/step_max": float(used.max()),
+        "weight/step_ess": effective_share(used),
+        "weight/token_mean": float(token_weights.double().mean()),
+        "weight/token_ess": effective_share(token_weights),
+        # One long episode can own a batch: the effective number of episodes, (sum n)^2 / sum n^2.
+        "episodes/effective": effective_share(lengths) * len(lengths),
+        "turns/distill": float(steps.mask.sum()),
+    }
+    if len(entropy):
+        metrics["entropy/teacher"] = float(entropy.double().mean())
+    return metrics | turn_curves(batch, steps, step_weights)
+
+
+def loss_metrics(
+    batch: LearnerBatch, objective: Objective | None, coefficients: Mapping[str, Tensor], values: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Metrics that are known after the forward pass.
+
+    Args:
+        batch: the batch.
+        objective: the distillation objective, None when there is only imitation.
+        coefficients: final coefficients of the branches "distill" and "imitate".
+        values: per-token losses of both branches, and "logprob" and "clipped" of the distilled tokens.
+    """
+    metrics: dict[str, float] = {}
+    if len(batch.imitate):
+        metrics["loss/imitate"] = float((values["imitate"] * coefficients["imitate"]).double().sum())
+        metrics["loss/imitate_token"] = float(values["imitate"].double().mean())
+    if not len(batch.distill):
+        return metrics
+    gap = (values["logprob"] - batch.tokens.old_logprob).double().abs()
+    metrics |= {
+        "loss/distill": float((values["distill"] * coefficients["distill"]).double().sum()),
+        "loss/distill_token": float(values["distill"].double().mean()),
+        # How far the engine's log-probabilities are from the learner's: numerics plus staleness.
+        "gap/logprob_mean": float(gap.mean()),
+        "gap/logprob_max": float(gap.max()),
+    }
+    if isinstance(objective, PolicyGradient):
+        advantage = objective.clipped_advantage(batch.tokens)
+        size = advantage.double().abs()
+        top = max(1, len(size) // 100)
+        metrics |= {
+            "advantage/mean": float(advantage.double().mean()),
+            "advantage/abs_max": float(size.max()),
+            "advantage/clip_rate": float((size >= objective.advantage_clip).double().mean()),
+            # A few tokens can carry the whole signal: the share of the largest 1%.
+            "advantage/top1_share": float(size.topk(top).values.sum() / size.sum()) if float(size.sum()) else 0.0,
+            "ratio/clip_rate": float(values["clipped"].mean()),
+        }
+    return metrics
