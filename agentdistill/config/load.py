@@ -12,7 +12,7 @@ from agentdistill.config.problems import Problem, find_problems, raise_problems
 from agentdistill.config.resolved import Origin, ResolvedConfig, leaves
 from agentdistill.config.schema import EnvSection, PluginSection, RunConfig, section_kinds
 from agentdistill.config.toml import parse_scalar
-from agentdistill.errors import AgentDistillError, ConfigError
+from agentdistill.errors import ConfigError
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.plugins.suggest import hint, listing
 
@@ -177,6 +177,3 @@ def _check_evaluation_env(config: RunConfig, registry: PluginRegistry) -> list[P
     shared = {k: v for k, v in section.shared().items() if k in model.model_fields and v is not None}
     _, problems = find_problems(model, {**shared, **section.options()}, "eval.env")
     return problems
-
-
-__all__ = ["AgentDistillError", "find_recipe", "load_config", "read_layer"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agentdistill.config.resolved import Origin, leaves
+from agentdistill.config.resolved import Origin
 from agentdistill.errors import ConfigError
 
 
@@ -94,6 +94,3 @@ def origin_of(path: str, origins: Mapping[str, Origin]) -> Origin | None:
             return origins[probe]
         probe = probe.rpartition(".")[0]
     return next((origin for known, origin in origins.items() if known.startswith(f"{path}.")), None)
-
-
-__all__ = ["leaves", "merge", "nest", "origin_of"]

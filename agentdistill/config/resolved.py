@@ -73,7 +73,14 @@ class ResolvedConfig:
         Args:
             provenance: put behind each value where it came from.
         """
-        return dump(self.values, (lambda path: str(self.provenance.get(path, ""))) if provenance else None)
+        unset = [path for path, value in self.leaves() if value is None and self._written(path)]
+        comment = (lambda path: str(self.provenance.get(path, ""))) if provenance else None
+        return dump(self.values, comment, unset)
+
+    def _written(self, path: str) -> bool:
+        """Somebody wrote this value: it is not a default."""
+        origin = self.provenance.get(path)
+        return origin is not None and origin.kind in ("file", "command line")
 
     def require(self, *sections: str) -> None:
         """Checks that optional sections are there.

@@ -7,26 +7,26 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from agentdistill.plugins.options import Options
+
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Mass = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
 
-class Section(BaseModel):
+class Section(Options):
     """A section that only the core reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-
-class PluginSection(BaseModel):
+class PluginSection(Options):
     """A section whose `type` names a plugin; the plugin's own config class validates the other keys.
 
     Attributes:
         type: plugin name, or "package.module:Class".
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow")
     KIND: ClassVar[str] = ""
 
     type: str
@@ -50,11 +50,11 @@ class RunSection(Section):
         directory: where the run is written; None is "runs/<name>".
         resume: continue from the last checkpoint in the directory.
         checkpoint_every: optimiser steps between checkpoints; 0 writes only the last.
-        keep_checkpoints: how many of them to keep.
+        keep_checkpoints: how many of them are kept.
         plugins: modules loaded as plugins, as with `-p`.
     """
 
-    name: str = Field("run", min_length=1, pattern=r"^[\w.\-]+$")
+    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.\-]+$")] = "run"
     seed: Natural = 0
     directory: str | None = None
     resume: bool = False
@@ -189,13 +189,17 @@ class OptimSection(Section):
         steps: optimiser steps of the run.
         warmup: steps of linear warm-up.
         schedule: shape after warm-up.
-        weight_decay: decoupled weight decay.
+        final_lr_ratio: learning rate at the end, as a fraction of `lr` (linear and cosine).
+        weight_decay: decoupled weight decay, on matrices only.
         betas: Adam's two decay rates.
         eps: Adam's epsilon.
-        grad_clip: largest gradient norm; None is no clipping.
+        grad_clip: largest gradient norm; false is no clipping.
         reduction: "token-mean" (every token counts the same), "turn-mean" (every turn), or "blend".
         blend: share of turn-mean in "blend".
-        micro_batch_tokens: most tokens of one forward pass.
+        weight_norm: "none" keeps the scale of step x token weights; "mean1" rescales them to a mean of 1.
+        imitation: coefficient of the cross-entropy over turns that somebody better wrote.
+        micro_batch_tokens: most tokens of one forward pass, padding included.
+        gradient_checkpointing: recompute activations in the backward pass.
         bf16: compute forward passes in bfloat16 (weights and optimiser state stay as they are).
     """
 
@@ -203,13 +207,17 @@ class OptimSection(Section):
     steps: Count = 100
     warmup: Natural = 0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    final_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
     grad_clip: Annotated[float, Field(gt=0)] | None = 1.0
     reduction: Literal["token-mean", "turn-mean", "blend"] = "token-mean"
     blend: Annotated[float, Field(ge=0, le=1)] = 0.5
+    weight_norm: Literal["none", "mean1"] = "none"
+    imitation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     micro_batch_tokens: Count = 16384
+    gradient_checkpointing: bool = False
     bf16: bool = False
 
 
@@ -249,15 +257,15 @@ class EvalSection(Section):
 
 
 class DemonstrationsSection(Section):
-    """Where successful action lists come from, for curricula that replay them and for SFT.
+    """Where successful action lists come from, for curricula that replay them and for imitation.
 
     Attributes:
-        path: trajectory store written by `agentdistill collect`; None lets the environment's expert play.
+        source: "expert" (the environment's expert plays), or a trajectory store that `collect` wrote.
         limit: use only the first episodes.
         max_steps: longest episode used; None is `env.max_steps`.
     """
 
-    path: str | None = None
+    source: Annotated[str, Field(min_length=1)] = "expert"
     limit: Count | None = None
     max_steps: Count | None = None
 

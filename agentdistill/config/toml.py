@@ -6,7 +6,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -22,9 +22,14 @@ def parse_scalar(text: str) -> Any:
         return text
 
 
+def _quote(text: str) -> str:
+    """A basic string. JSON's escapes are TOML's, except that TOML wants DEL escaped too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def format_key(key: str) -> str:
     """A key, quoted where TOML wants it."""
-    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    return key if _BARE.fullmatch(key) else _quote(key)
 
 
 def format_value(value: Any) -> str:
@@ -43,8 +48,7 @@ def format_value(value: Any) -> str:
         text = repr(value)
         return text if any(c in text for c in ".e") else text + ".0"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and lone surrogates, which it has not.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _quote(value)
     if isinstance(value, Mapping):
         inner = ", ".join(f"{format_key(k)} = {format_value(v)}" for k, v in value.items() if v is not None)
         return f"{{ {inner} }}" if inner else "{}"
@@ -53,16 +57,17 @@ def format_value(value: Any) -> str:
     raise TypeError(f"TOML cannot hold a {type(value).__name__}: {value!r}")
 
 
-def dump(values: Mapping[str, Any], comment: Callable[[str], str] | None = None) -> str:
+def dump(values: Mapping[str, Any], comment: Callable[[str], str] | None = None, unset: Collection[str] = ()) -> str:
     """Writes nested mappings as TOML tables. Keys whose value is None are left out.
 
     Args:
         values: the values.
         comment: text to put behind the value at a dotted path, "" for none. With it, keys whose value is
             None appear as comments.
+        unset: dotted paths of None values that are written as `false`, which unsets them when read.
     """
     lines: list[tuple[str, str]] = []
-    _table(values, (), lines, comment)
+    _table(values, (), lines, comment, unset)
     width = min(max((len(text) for text, note in lines if note), default=0), 48)
     return "\n".join(f"{text:<{width}}  # {note}" if note else text for text, note in lines).strip() + "\n"
 
@@ -72,16 +77,20 @@ def _table(
     path: tuple[str, ...],
     lines: list[tuple[str, str]],
     comment: Callable[[str], str] | None,
+    unset: Collection[str],
 ) -> None:
     plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
     nested = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     if path and (plain or not nested):
         lines += [("", ""), (f"[{'.'.join(format_key(part) for part in path)}]", "")]
     for key, value in plain.items():
-        note = comment(".".join((*path, key))) if comment else ""
+        dotted = ".".join((*path, key))
+        note = comment(dotted) if comment else ""
+        if value is None and dotted in unset:
+            value = False
         if value is not None:
             lines.append((f"{format_key(key)} = {format_value(value)}", note))
         elif comment:
             lines.append((f"# {format_key(key)} is not set", note))
     for key, value in nested.items():
-        _table(value, (*path, key), lines, comment)
+        _table(value, (*path, key), lines, comment, unset)

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
-class PluginConfig(BaseModel):
+class Options(BaseModel):
+    """Strict, frozen options. TOML has no null: `false` unsets a key that may be None and is no boolean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _false_unsets(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: None if value is False and cls._may_be_unset(key) else value for key, value in values.items()}
+
+    @classmethod
+    def _may_be_unset(cls, key: str) -> bool:
+        field = cls.model_fields.get(key)
+        choices = get_args(field.annotation) if field else ()
+        return NoneType in choices and bool not in choices
+
+
+class PluginConfig(Options):
     """Options of one plugin: subclass it, give every field a type and a default, and document the fields.
 
     Unknown keys are errors and instances cannot be changed. A plugin registered without a config class gets
     an instance of this class itself, which takes no options.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 def config_of(target: Any) -> type[PluginConfig]:

@@ -210,7 +210,7 @@ class PluginRegistry:
             raise
 
     def function(self, kind: str, section: Mapping[str, Any] | Section, path: str = "") -> Callable[..., Any]:
-        """A plugin's function with its config bound as the last positional argument: `f(stats)` calls `f(stats, config)`.
+        """A plugin's function with its config bound: calling the result with `stats` calls `f(stats, config)`.
 
         Raises:
             ConfigError: an option is unknown or wrong.

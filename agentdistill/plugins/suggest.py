@@ -15,7 +15,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean `x`?" with a leading space, or nothing."""
+    """The words "Did you mean `x`?" with a space before them, or nothing."""
     match = closest(name, known)
     return f" Did you mean `{match}`?" if match else ""
 

@@ -56,13 +56,16 @@ class BatchReady:
     Attributes:
         step: the optimiser step it is for, from 0.
         trajectories: the episodes.
-        scores: the teacher's scores: one list per trajectory, one entry per token row.
+        metrics: numbers about the batch.
+        scores: the teacher's scores: one list per trajectory, one entry per token row; empty when nothing was
+            scored (imitation).
     """
 
     hook: ClassVar[str] = "agentdistill_batch_ready"
     step: int
     trajectories: Sequence[Trajectory]
-    scores: Sequence[Sequence[TeacherScores]]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    scores: Sequence[Sequence[TeacherScores]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,7 @@
+"""Fixtures of this folder."""
+
+from __future__ import annotations
+
+from fake_distributions import install, registering
+
+__all__ = ["install", "registering"]
