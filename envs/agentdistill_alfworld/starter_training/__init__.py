@@ -1,0 +1,1 @@
+"""How the starter models are made: their tokenizer, their data, their training, their measurement."""
