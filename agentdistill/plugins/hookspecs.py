@@ -45,7 +45,10 @@ def agentdistill_register_engines(register: Register) -> None:
 
 @hookspec
 def agentdistill_register_teachers(register: Register) -> None:
-    """Registers teachers. Target: callable (config, student=LoadedModel) -> `agentdistill.teachers.base.Teacher`."""
+    """Registers teachers. Target: callable -> `agentdistill.teachers.base.Teacher`.
+
+    It is called as (config, student=LoadedModel, context=ContextPolicy, registry=PluginRegistry).
+    """
 
 
 @hookspec

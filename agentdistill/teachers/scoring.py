@@ -1,0 +1,131 @@
+"""Scores token rows with a model in this process: one forward pass per row, whatever the number of turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from agentdistill.errors import TrainingError
+from agentdistill.learner.heads import SplitModel
+from agentdistill.learner.micro import pad_rows, plan_groups
+from agentdistill.records import CONTEXT, ScoreRequest, TeacherScores, TokenRow
+
+Positions = Literal["written", "all"]
+
+
+def score_rows(
+    parts: SplitModel,
+    rows: Sequence[TokenRow],
+    request: ScoreRequest,
+    *,
+    batch_tokens: int = 16384,
+    chunk: int = 64,
+    positions: Positions = "written",
+) -> list[TeacherScores]:
+    """Scores rows at temperature 1, without gradient.
+
+    Args:
+        parts: the model.
+        rows: what to score.
+        request: what is wanted. Entropy comes with the top k.
+        batch_tokens: most tokens of a forward pass, padding included; a longer row goes alone.
+        chunk: tokens whose logits exist at one time.
+        positions: "written" scores the tokens somebody in the episode wrote, "all" every token after the first.
+            The others are NaN and invalid.
+
+    Returns:
+        One `TeacherScores` per row, in order.
+
+    Raises:
+        TrainingError: a row does not fit the model's context or uses ids the model does not have.
+    """
+    wanted = [_wanted(row, positions) for row in rows]
+    _check(parts, rows)
+    lengths = [int(w[-1]) if len(w) else 0 for w in wanted]
+    busy = [i for i, length in enumerate(lengths) if length]
+    results = [_empty(row, request) for row in rows]
+    training = parts.model.training
+    parts.model.eval()
+    try:
+        with torch.no_grad():
+            for group in plan_groups([lengths[i] for i in busy], batch_tokens):
+                indices = [busy[g] for g in group]
+                inputs = [torch.from_numpy(rows[i].token_ids[: lengths[i]].astype("int64")) for i in indices]
+                hidden = parts.hidden(*pad_rows(inputs))
+                for line, i in enumerate(indices):
+                    states = hidden[line, torch.from_numpy(wanted[i] - 1).to(hidden.device)]
+                    _fill(results[i], parts, rows[i], wanted[i], states, request, chunk)
+    finally:
+        parts.model.train(training)
+    return results
+
+
+def _wanted(row: TokenRow, positions: Positions) -> npt.NDArray[np.int64]:
+    chosen = np.ones(len(row), dtype=bool) if positions == "all" else row.step_of_token != CONTEXT
+    chosen[:1] = False
+    return np.flatnonzero(chosen)
+
+
+def _check(parts: SplitModel, rows: Sequence[TokenRow]) -> None:
+    config = getattr(parts.model, "config", None)
+    limit = getattr(config, "max_position_embeddings", None)
+    vocabulary = len(parts.weight)
+    for row in rows:
+        if limit is not None and len(row) > limit:
+            raise TrainingError(
+                f"A row of {len(row)} tokens does not fit the scoring model's context of {limit}.",
+                "A truncated row would be scored in another context than the one it was written in.",
+                "Use a teacher with a longer context, or a context policy with shorter prompts.",
+            )
+        if len(row) and int(row.token_ids.max()) >= vocabulary:
+            raise TrainingError(
+                f"A row contains the token id {int(row.token_ids.max())}, the scoring model has {vocabulary} ids.",
+                "Teacher and student do not share a vocabulary.",
+                "Use a teacher with the student's tokenizer.",
+            )
+
+
+def _empty(row: TokenRow, request: ScoreRequest) -> TeacherScores:
+    length, k = len(row), request.top_k
+    return TeacherScores(
+        sampled_logprob=np.full(length, np.nan, dtype=np.float32),
+        valid=np.zeros(length, dtype=bool),
+        topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
+        topk_logprobs=np.full((length, k), np.nan, dtype=np.float32) if k else None,
+        entropy=np.full(length, np.nan, dtype=np.float32) if k else None,
+    )
+
+
+def _fill(
+    scores: TeacherScores,
+    parts: SplitModel,
+    row: TokenRow,
+    at: npt.NDArray[np.int64],
+    states: Tensor,
+    request: ScoreRequest,
+    chunk: int,
+) -> None:
+    """Writes the scores of the positions `at`, predicted by `states` [n, D]."""
+    if request.hidden:
+        hidden = torch.full((len(row), states.shape[-1]), float("nan"), dtype=states.dtype)
+        hidden[torch.from_numpy(at)] = states.cpu()
+        scores.hidden = hidden
+    for start in range(0, len(at), chunk):
+        where = at[start : start + chunk]
+        part = states[start : start + chunk].to(parts.weight.dtype)
+        logprobs = torch.nn.functional.linear(part, parts.weight, parts.bias).float()
+        logprobs.sub_(torch.logsumexp(logprobs, dim=-1, keepdim=True))
+        targets = torch.from_numpy(row.token_ids[where].astype("int64")).to(logprobs.device)
+        scores.sampled_logprob[where] = logprobs.gather(1, targets[:, None]).squeeze(1).cpu().numpy()
+        if request.top_k:
+            best = logprobs.topk(request.top_k, dim=-1)
+            assert scores.topk_ids is not None and scores.topk_logprobs is not None and scores.entropy is not None
+            scores.topk_ids[where] = best.indices.int().cpu().numpy()
+            scores.topk_logprobs[where] = best.values.cpu().numpy()
+            scores.entropy[where] = -torch.linalg.vecdot(logprobs.exp(), logprobs).cpu().numpy()
+    scores.valid[at] = np.isfinite(scores.sampled_logprob[at])

@@ -1,0 +1,117 @@
+"""A teacher in this process: any `transformers` causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agentdistill.errors import TrainingError
+from agentdistill.hashing import digest
+from agentdistill.learner.heads import split_model
+from agentdistill.models import LoadedModel, load_model
+from agentdistill.plugins import PluginConfig, PluginRegistry
+from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
+from agentdistill.teachers.scoring import score_rows
+
+
+class LocalConfig(PluginConfig):
+    """A model loaded beside the student.
+
+    Attributes:
+        model: registered model name, directory, or hub id.
+        device: torch device.
+        dtype: "float32", "bfloat16" or "float16".
+        batch_tokens: most tokens of one forward pass, padding included.
+        chunk: tokens whose logits exist at one time.
+        positions: "written" scores what somebody in the episode wrote, "all" every token after the first.
+    """
+
+    model: str
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_tokens: int = Field(16384, ge=1)
+    chunk: int = Field(64, ge=1)
+    positions: Literal["written", "all"] = "written"
+
+
+class LocalTeacher:
+    """Scores every row with one forward pass, without gradient, at temperature 1."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, config: LocalConfig, model: LoadedModel) -> None:
+        """Takes a loaded model; `local_teacher` loads one."""
+        self.config, self.loaded = config, model
+        self.parts = split_model(model)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Everything but acting; hidden states only where they alone determine the logits."""
+        offered = {"sampled", "top_k"}
+        return frozenset(offered | {"hidden"} if self.parts.bias is None else offered)
+
+    @property
+    def fingerprint(self) -> str:
+        """Over weights, tokenizer and precision; batching does not change what is asked."""
+        return digest(["local", self.loaded.fingerprint, self.config.dtype, self.config.positions])[:16]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.loaded.tokenizer
+
+    def score(self, trajectories: Sequence[Trajectory], request: ScoreRequest) -> list[list[TeacherScores]]:
+        """Scores every row of every trajectory.
+
+        Raises:
+            TrainingError: a row does not fit the model, or hidden states are wanted of a model with an output bias.
+        """
+        if request.hidden and "hidden" not in self.capabilities:
+            raise TrainingError(
+                f"The teacher {self.loaded.name} cannot give hidden states.",
+                "Its output layer has a bias, so they do not determine its logits alone.",
+                'Use `loss.support = "sampled"`, or another teacher.',
+            )
+        rows = [row for trajectory in trajectories for row in trajectory.rows]
+        config = self.config
+        flat = iter(
+            score_rows(
+                self.parts,
+                rows,
+                request,
+                batch_tokens=config.batch_tokens,
+                chunk=config.chunk,
+                positions=config.positions,
+            )
+        )
+        return [[next(flat) for _ in trajectory.rows] for trajectory in trajectories]
+
+    def output_weight(self) -> Any:
+        """The [V, D] output layer, detached."""
+        return self.parts.weight.detach()
+
+
+def local_teacher(
+    config: LocalConfig,
+    student: LoadedModel | None = None,
+    *,
+    context: Any = None,
+    registry: PluginRegistry | None = None,
+) -> LocalTeacher:
+    """Loads the model.
+
+    Args:
+        config: what to load.
+        student: unused, the student's tokenizer is compared by the run.
+        context: unused.
+        registry: where registered model names are looked up.
+
+    Raises:
+        ConfigError: nothing has that name.
+        DataError: the model cannot be loaded.
+    """
+    model = load_model(config.model, registry=registry, device=config.device, dtype=config.dtype)
+    model.model.requires_grad_(False)
+    return LocalTeacher(config, model)
