@@ -113,5 +113,5 @@ def load_panel(path: Path) -> Panel:
         return panel_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(f"There is no panel file {path}.", "", "Check the path.") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no panel file.", f"{type(error).__name__}: {error}.", "Check the path.") from error

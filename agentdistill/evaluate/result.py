@@ -192,7 +192,7 @@ def result_from_dict(data: Mapping[str, Any]) -> EvalResult:
             f"This package reads version {RESULT_VERSION}.",
             "Read it with the version of agentdistill that wrote it.",
         )
-    outcomes = [
+    outcomes = tuple(
         Outcome(
             task=task_from_dict(episode["task"]),
             success=episode["success"],
@@ -204,7 +204,7 @@ def result_from_dict(data: Mapping[str, Any]) -> EvalResult:
             sampled_tokens=episode["sampled_tokens"],
         )
         for episode in data["episodes"]
-    ]
+    )
     panel = Panel(data["panel"]["name"], tuple(outcome.task for outcome in outcomes))
     if panel.hash != data["panel"]["hash"]:
         raise DataError(
@@ -239,5 +239,5 @@ def load_result(path: Path) -> EvalResult:
         return result_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(f"There is no result file {path}.", "", "Check the path.") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no result file.", f"{type(error).__name__}: {error}.", "Check the path.") from error

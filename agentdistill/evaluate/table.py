@@ -48,6 +48,8 @@ def paired_line(paired: Paired) -> str:
 
 def _facts(result: EvalResult) -> list[str]:
     protocol, counted = result.protocol, len(result.counted)
+    if not counted:
+        return ["nothing was measured: the environment died in every episode"]
     steps = f"steps {result.mean_steps.value:.1f} mean"
     if any(outcome.success for outcome in result.counted):
         steps += f", {result.mean_steps_won.value:.1f} when won"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Prepares the virtual environment that scripts/demo and scripts/test share. Sourced by both, never run by itself.
 #
 #   prepare_environment EXTRAS     e.g. prepare_environment alfworld,lora
@@ -72,7 +73,7 @@ install_system_packages() {
 }
 
 pip_install() {
-  "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --progress-bar off "$@" </dev/null >&2 ||
+  "$VENV_PYTHON" -m pip install -qq --disable-pip-version-check --progress-bar off "$@" </dev/null >&2 ||
     die "pip could not install: $*" "its own message is above"
 }
 
@@ -83,7 +84,7 @@ fingerprint() {
 
 prepare_environment() {
   local stamp=$venv/agentdistill-stamp made_from='' installed='' wanted=${1//,/ } extra python packages
-  cd "$repository"
+  cd "$repository" || die "cannot enter $repository"
   [ ! -f "$stamp" ] || { read -r made_from && read -r installed; } <"$stamp" || true
   [ "$made_from" = "$(fingerprint)" ] || installed=''
   local absent=''
