@@ -1,0 +1,275 @@
+"""From a resolved configuration to the parts of a run, checked against each other before anything costs time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agentdistill.config.resolved import ResolvedConfig
+from agentdistill.config.schema import RunConfig, StudentSection
+from agentdistill.errors import ConfigError, import_extra
+from agentdistill.learner.settings import LearnerSettings
+from agentdistill.models import LoadedModel, compare_tokenizers, load_model
+from agentdistill.plugins.registry import PluginRegistry
+from agentdistill.provenance import collect
+from agentdistill.records import Task
+from agentdistill.rollout.play import RolloutSettings
+from agentdistill.training.demonstrations import Lookup, demonstration_lookup
+
+if TYPE_CHECKING:
+    from agentdistill.conversation.base import ContextPolicy
+    from agentdistill.conversation.template import ChatRenderer
+    from agentdistill.engines.base import Engine
+    from agentdistill.envs.base import EnvironmentSource
+    from agentdistill.learner.learner import Learner
+    from agentdistill.learner.losses import Loss
+    from agentdistill.teachers.base import Teacher
+    from agentdistill.training.curriculum import Curriculum
+
+
+@dataclass
+class Parts:
+    """The parts of a run, each made when it is first asked for.
+
+    Attributes:
+        resolved: the configuration.
+        registry: the loaded plugins.
+    """
+
+    resolved: ResolvedConfig
+    registry: PluginRegistry
+
+    @property
+    def config(self) -> RunConfig:
+        """The validated recipe."""
+        return self.resolved.config
+
+    @cached_property
+    def source(self) -> EnvironmentSource:
+        """The training environment."""
+        self.resolved.require("env")
+        source: EnvironmentSource = self.registry.build("environment", _given(self.config.env), "env")
+        return source
+
+    @cached_property
+    def eval_source(self) -> EnvironmentSource:
+        """The environment as evaluation sees it."""
+        self.resolved.require("env")
+        section = self.config.evaluation_env()
+        if section == self.config.env:
+            return self.source
+        source: EnvironmentSource = self.registry.build("environment", section, "eval.env")
+        return source
+
+    @cached_property
+    def tasks(self) -> Sequence[Task]:
+        """The training tasks."""
+        split = _given(self.config.env).split
+        tasks = self.source.tasks(split)
+        if not tasks:
+            raise ConfigError(f"The split `{split}` of `{self.source.name}` has no tasks.", "", "Choose another env.split.")
+        return tasks
+
+    @cached_property
+    def context(self) -> ContextPolicy:
+        """The context policy."""
+        context: ContextPolicy = self.registry.build("context", _given(self.config.env).context, "env.context")
+        return context
+
+    @cached_property
+    def student(self) -> LoadedModel:
+        """The model that learns, with its adapters."""
+        self.resolved.require("student")
+        section = _given(self.config.student)
+        loaded = load_model(section.model, registry=self.registry, device=section.device, dtype=section.dtype)
+        if section.lora is not None:
+            loaded.model = with_adapters(loaded.model, section, self.config.run.seed)
+        return loaded
+
+    @cached_property
+    def renderer(self) -> ChatRenderer:
+        """The student's chat renderer."""
+        from agentdistill.conversation.template import ChatRenderer
+
+        return ChatRenderer(self.student.tokenizer)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What samples from the student."""
+        engine: Engine = self.registry.build("engine", self.config.engine, "engine", model=self.student)
+        return engine
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Who scores the student's tokens; its tokenizer is the student's, by every id."""
+        self.resolved.require("teacher")
+        teacher: Teacher = self.registry.build(
+            "teacher",
+            _given(self.config.teacher),
+            "teacher",
+            student=self.student,
+            renderer=self.renderer,
+            context=self.context,
+            registry=self.registry,
+        )
+        if teacher.tokenizer is not None:
+            compare_tokenizers(self.student.tokenizer, teacher.tokenizer)
+        return teacher
+
+    @cached_property
+    def loss(self) -> Loss:
+        """What the learner minimises; the teacher can answer what it asks."""
+        self.resolved.require("loss")
+        section = _given(self.config.loss)
+        loss: Loss = self.registry.build("loss", section, "loss")
+        wanted = {
+            "sampled": loss.request.sampled,
+            "top_k": loss.request.top_k > 0,
+            "hidden": loss.request.hidden,
+        }
+        missing = [name for name, asked in wanted.items() if asked and name not in self.teacher.capabilities]
+        if missing:
+            raise ConfigError(
+                f"The loss `{section.type}` needs {' and '.join(missing)} scores, which the teacher cannot give.",
+                f"The teacher `{_given(self.config.teacher).type}` can give: {', '.join(sorted(self.teacher.capabilities))}.",
+                "Choose another teacher, or another support of the loss.",
+            )
+        return loss
+
+    @cached_property
+    def curriculum(self) -> Curriculum:
+        """Who plays which turn, from where, how deep."""
+        curriculum: Curriculum = self.registry.build("curriculum", self.config.curriculum, "curriculum")
+        return curriculum
+
+    @cached_property
+    def demonstrations(self) -> Lookup:
+        """Demonstrations for the curriculum."""
+        section = self.config.demonstrations
+        max_steps = section.max_steps or _given(self.config.env).max_steps
+        return demonstration_lookup(
+            section.source, "demonstrations" in self.curriculum.needs, self.source, max_steps
+        )
+
+    @cached_property
+    def settings(self) -> RolloutSettings:
+        """How training episodes are played."""
+        rollout = self.config.rollout
+        return RolloutSettings(
+            max_steps=_given(self.config.env).max_steps,
+            max_new_tokens=rollout.max_new_tokens,
+            temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            concurrency=rollout.concurrency,
+            constrained=rollout.constrained,
+            want_expert="expert_action" in self.teacher.needs,
+        )
+
+    @cached_property
+    def eval_settings(self) -> RolloutSettings:
+        """How evaluation episodes are played."""
+        rollout, section = self.config.rollout, self.config.eval
+        return RolloutSettings(
+            max_steps=section.max_steps or _given(self.config.env).max_steps,
+            max_new_tokens=section.max_new_tokens or rollout.max_new_tokens,
+            temperature=section.temperature,
+            top_p=section.top_p,
+            concurrency=section.concurrency or rollout.concurrency,
+            constrained=section.constrained,
+            want_expert=False,
+        )
+
+    def learner_settings(self, dump_directory: Any) -> LearnerSettings:
+        """The learner's settings."""
+        optim = self.config.optim
+        return LearnerSettings(
+            lr=optim.lr,
+            steps=optim.steps,
+            warmup=optim.warmup,
+            decay=optim.schedule,
+            final_lr_ratio=optim.final_lr_ratio,
+            weight_decay=optim.weight_decay,
+            betas=optim.betas,
+            eps=optim.eps,
+            grad_clip=optim.grad_clip or 0.0,
+            batch_tokens=optim.micro_batch_tokens,
+            bf16=optim.bf16,
+            gradient_checkpointing=optim.gradient_checkpointing,
+            reduction=optim.reduction,
+            alpha=optim.blend,
+            weight_norm=optim.weight_norm,
+            imitation=optim.imitation,
+            seed=self.config.run.seed,
+            dump_directory=dump_directory,
+        )
+
+    def learner(self, dump_directory: Any, *, distil: bool) -> Learner:
+        """Makes the learner.
+
+        Args:
+            dump_directory: where a batch with a non-finite loss is written.
+            distil: with the loss and weights of the recipe; False trains imitated turns only.
+        """
+        from agentdistill.learner.learner import Learner
+
+        settings = self.learner_settings(dump_directory)
+        if not distil:
+            return Learner(self.student, loss=None, settings=settings)
+        token_weight = self.config.token_weight
+        return Learner(
+            self.student,
+            loss=self.loss,
+            step_weight=self.registry.function("step-weight", self.config.step_weight, "step_weight"),
+            token_weight=self.registry.function("token-weight", token_weight, "token_weight") if token_weight else None,
+            settings=settings,
+            teacher_weight=self.teacher.output_weight() if self.loss.request.hidden else None,
+        )
+
+    def provenance(self, **extra: Any) -> dict[str, Any]:
+        """What every result of this run carries."""
+        return collect(
+            self.resolved.values,
+            registry=self.registry,
+            models={"student": self.student},
+            extra={"prompt_hash": self.context.prompt_hash, **extra},
+        )
+
+
+def with_adapters(model: Any, section: StudentSection, seed: int) -> Any:
+    """Wraps a model with freshly initialised LoRA adapters (arXiv 2106.09685) through peft.
+
+    Args:
+        model: a transformers causal LM.
+        section: the [student] section; its `lora` is set.
+        seed: seed of the adapters' initial weights.
+
+    Raises:
+        MissingExtraError: peft is not installed.
+    """
+    import torch
+
+    peft = import_extra("peft", "lora", "student.lora")
+    lora = _given(section.lora)
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    settings = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha if lora.alpha is not None else 2 * lora.rank,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return peft.get_peft_model(model, settings)
+
+
+_T = TypeVar("_T")
+
+
+def _given(value: _T | None) -> _T:
+    """A section that `require` has checked."""
+    if value is None:
+        raise ConfigError("A section of the configuration is missing.", "", "Run with --dry-run to see what is set.")
+    return value

@@ -1,0 +1,196 @@
+"""The training loop: batch, optimiser step, log, checkpoint, evaluate. It knows no method and no environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentdistill.store import TrajectoryStore
+from agentdistill.training.batches import Batch, BatchSource
+from agentdistill.training.checkpoint import Checkpoint, load_student_weights, load_trainer_state, save_checkpoint
+from agentdistill.training.curriculum import Curriculum
+from agentdistill.training.events import BatchReady, CheckpointSaved, Restored, StepEnd
+
+if TYPE_CHECKING:
+    from agentdistill.engines.base import Engine
+    from agentdistill.evaluate.run import EvalResult
+    from agentdistill.learner.learner import Learner
+    from agentdistill.models import LoadedModel
+
+
+class Tracker(Protocol):
+    """Where metrics go."""
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Records the metrics of a step."""
+        ...
+
+    def truncate(self, step: int) -> None:
+        """Forgets everything after a step (a resumed run logs those steps again)."""
+        ...
+
+    def close(self) -> None:
+        """Flushes."""
+        ...
+
+
+@dataclass(slots=True)
+class Totals:
+    """Running costs of a run, part of its checkpoint."""
+
+    env_steps: float = 0.0
+    sampled_tokens: float = 0.0
+    teacher_tokens: float = 0.0
+    episodes: float = 0.0
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Adds one batch."""
+        self.env_steps += metrics.get("rollout/env_steps", 0.0)
+        self.sampled_tokens += metrics.get("rollout/tokens", 0.0)
+        self.teacher_tokens += metrics.get("rollout/row_tokens", 0.0)
+        self.episodes += metrics.get("rollout/episodes", 0.0)
+
+    def as_dict(self) -> dict[str, float]:
+        """The totals by name."""
+        return {
+            "env_steps": self.env_steps,
+            "sampled_tokens": self.sampled_tokens,
+            "teacher_tokens": self.teacher_tokens,
+            "episodes": self.episodes,
+        }
+
+
+@dataclass(slots=True)
+class TrainingLoop:
+    """Runs optimiser steps from a batch source.
+
+    Attributes:
+        learner: turns a batch into one optimiser step.
+        batches: gives each step its batch.
+        student: the model being trained, with its tokenizer.
+        steps: optimiser steps of the whole run.
+        directory: the run's folder.
+        config_hash: identity of the configuration, checked on resume.
+        engine: told after each step that the weights changed; None when nothing samples.
+        curriculum: sees metrics, is checkpointed; None when there is none.
+        store: episodes on disk; None keeps none.
+        trackers: where metrics go.
+        checkpoint_every: optimiser steps between checkpoints; 0 is only at the end.
+        keep: checkpoints to keep.
+        eval_every: optimiser steps between evaluations; 0 is never during training.
+        evaluate: evaluates the current student at a step.
+        on_step: sees the metrics of each step (live progress).
+        emit: tells plugins about an event.
+    """
+
+    learner: Learner
+    batches: BatchSource
+    student: LoadedModel
+    steps: int
+    directory: Path
+    config_hash: str
+    engine: Engine | None = None
+    curriculum: Curriculum | None = None
+    store: TrajectoryStore | None = None
+    trackers: list[Tracker] = field(default_factory=list)
+    checkpoint_every: int = 0
+    keep: int = 2
+    eval_every: int = 0
+    evaluate: Callable[[int], EvalResult] | None = None
+    on_step: Callable[[Mapping[str, Any]], None] | None = None
+    emit: Callable[[Any], None] | None = None
+    totals: Totals = field(default_factory=Totals)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    def run(self, start: int = 0) -> None:
+        """Trains from a step to the end and leaves a final checkpoint.
+
+        Args:
+            start: optimiser steps already done.
+        """
+        if start == 0:  # a run killed before its first interval resumes from here
+            self._checkpoint(0)
+        for step in range(start, self.steps):
+            began = time.perf_counter()
+            batch = self.batches.batch(step)
+            self._emit(BatchReady(step=step, trajectories=batch.trajectories, metrics=batch.metrics))
+            metrics = self._learn(batch)
+            done = step + 1
+            if self.engine is not None:
+                self.engine.sync(done)
+            if self.store is not None:
+                for trajectory in batch.trajectories:
+                    self.store.append(trajectory)
+            self.totals.add(metrics)
+            metrics.update({f"total/{name}": value for name, value in self.totals.as_dict().items()})
+            metrics["time/step"] = time.perf_counter() - began
+            if metrics.get("rollout/tokens"):
+                metrics["tokens_per_second"] = metrics["rollout/tokens"] / metrics["time/step"]
+            self._report(done, metrics)
+            if done == self.steps or (self.checkpoint_every and done % self.checkpoint_every == 0):
+                self._checkpoint(done)
+            if self.evaluate is not None and self.eval_every and done % self.eval_every == 0 and done < self.steps:
+                self.evaluate(done)
+
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Puts everything back to a checkpoint and forgets what was logged after it.
+
+        Returns:
+            Optimiser steps done, the `start` of `run`.
+        """
+        load_student_weights(checkpoint, self.student.model)
+        self.learner.load_state_dict(load_trainer_state(checkpoint))
+        if self.curriculum is not None:
+            self.curriculum.load_state_dict(checkpoint.state["curriculum"])
+        self.totals = Totals(**checkpoint.state["totals"])
+        if self.store is not None:
+            self.store.truncate_to(int(checkpoint.state["stored"]))
+        for tracker in self.trackers:
+            tracker.truncate(checkpoint.step)
+        if self.engine is not None:
+            self.engine.sync(checkpoint.step)
+        self._emit(Restored(step=checkpoint.step, path=checkpoint.path))
+        return checkpoint.step
+
+    def _learn(self, batch: Batch) -> dict[str, Any]:
+        began = time.perf_counter()
+        metrics: dict[str, Any] = {**batch.metrics, **self.learner.step(batch.trajectories, batch.scores)}
+        metrics["time/learn"] = time.perf_counter() - began
+        if self.curriculum is not None:
+            self.curriculum.observe({k: v for k, v in metrics.items() if isinstance(v, int | float)})
+        return metrics
+
+    def _report(self, done: int, metrics: dict[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.log(done, metrics)
+        if self.on_step is not None:
+            self.on_step({"step": done, "steps": self.steps, **metrics})
+        self._emit(StepEnd(step=done, metrics=metrics))
+
+    def _checkpoint(self, done: int) -> None:
+        path = save_checkpoint(
+            self.checkpoints,
+            step=done,
+            student=self.student.model,
+            tokenizer=self.student.tokenizer,
+            trainer_state=self.learner.state_dict(),
+            state={
+                "config_hash": self.config_hash,
+                "curriculum": self.curriculum.state_dict() if self.curriculum is not None else {},
+                "totals": self.totals.as_dict(),
+                "stored": self.store.count() if self.store is not None else 0,
+            },
+            keep=self.keep,
+        )
+        self._emit(CheckpointSaved(step=done, path=path))
+
+    def _emit(self, event: Any) -> None:
+        if self.emit is not None:
+            self.emit(event)

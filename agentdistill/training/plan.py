@@ -1,0 +1,65 @@
+"""What a run will do, in a few lines a person reads before it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentdistill.models import count_parameters
+from agentdistill.records import EpisodePlan, Panel
+from agentdistill.training.curriculum import Curriculum, Progress
+from agentdistill.training.demonstrations import no_demonstrations
+
+if TYPE_CHECKING:
+    from agentdistill.records import Task
+    from agentdistill.training.assembly import Parts
+
+
+def describe(parts: Parts, panel: Panel | None, self_score: float | None) -> list[str]:
+    """The lines of the plan.
+
+    Args:
+        parts: the assembled run.
+        panel: evaluation panel.
+        self_score: largest difference of the self-score check, None when it was not made.
+    """
+    config = parts.config
+    assert config.env is not None and config.student is not None and config.teacher is not None
+    games = f"{config.env.type}/{config.env.split} ({len(parts.tasks):,} tasks)"
+    trainable = count_parameters(parts.student.model, trainable=True)
+    total = count_parameters(parts.student.model)
+    size = _count(total) if trainable == total else f"{_count(trainable)} of {_count(total)} trained"
+    check = "" if self_score is None else f" · self-score |Δ| {self_score:.0e} ok"
+    lines = [
+        f"plan     {config.rollout.tasks_per_step * config.rollout.samples_per_task} episodes x {config.optim.steps} steps "
+        f"on {games} · {depths(parts.curriculum, parts.tasks[0], config.optim.steps, config.env.max_steps)}",
+        f"student  {config.student.model} ({size} parameters, {config.engine.type}) · "
+        f"teacher {_teacher_name(config.teacher.options())} ({config.teacher.type}){check}",
+        f"loss     {config.loss.type if config.loss else 'none'} · curriculum {config.curriculum.type} · "
+        f"step weight {config.step_weight.type} · {config.optim.reduction} · lr {config.optim.lr:g}",
+    ]
+    if panel is not None:
+        lines.append(f"panel    {panel.name} ({len(panel.tasks)} tasks, sha {panel.hash[:8]}…), student alone, full depth")
+    return lines
+
+
+def depths(curriculum: Curriculum, task: Task, steps: int, max_steps: int) -> str:
+    """How a curriculum's horizon moves over a run, found by asking it."""
+    plans: list[EpisodePlan] = [
+        curriculum.plan(task, Progress(step, steps, max_steps, no_demonstrations)) for step in range(steps)
+    ]
+    horizons = [plan.horizon if plan.horizon is not None else max_steps for plan in plans]
+    first, last = horizons[0], horizons[-1]
+    if first == last:
+        return f"depth {first}"
+    return f"depth {first} -> {last} by step {horizons.index(last)}"
+
+
+def _teacher_name(options: dict[str, object]) -> str:
+    return str(options.get("model") or options.get("url") or "the environment's expert")
+
+
+def _count(number: int) -> str:
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.2g} {unit}" if number < 10 * size else f"{number / size:.0f} {unit}"
+    return str(number)

@@ -1,0 +1,267 @@
+"""A run: from a recipe to a trained student with a result one can believe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentdistill.atomic import write_json, write_text
+from agentdistill.config.load import load_config
+from agentdistill.config.resolved import ResolvedConfig
+from agentdistill.errors import ConfigError
+from agentdistill.evaluate.compare import Comparison, compare
+from agentdistill.evaluate.panel import resolve_panel
+from agentdistill.evaluate.result import EvalResult
+from agentdistill.evaluate.run import evaluate
+from agentdistill.models import LoadedModel, fingerprint
+from agentdistill.plugins.registry import PluginRegistry
+from agentdistill.records import Panel, Trajectory
+from agentdistill.store import TrajectoryStore
+from agentdistill.training.assembly import Parts
+from agentdistill.training.batches import BatchSource, OnPolicyBatches
+from agentdistill.training.checkpoint import latest_checkpoint
+from agentdistill.training.events import EpisodeEnd, EvalEnd, RunEnd, RunError, RunStart
+from agentdistill.training.loop import TrainingLoop
+from agentdistill.training.plan import describe
+from agentdistill.training.preflight import self_score
+
+if TYPE_CHECKING:
+    from agentdistill.learner.learner import Learner
+
+
+class Reporter(Protocol):
+    """Shows a person what happens (see `agentdistill.cli.progress`)."""
+
+    def plan(self, lines: Sequence[str]) -> None:
+        """What the run will do."""
+        ...
+
+    def step(self, metrics: Mapping[str, Any]) -> None:
+        """An optimiser step is done."""
+        ...
+
+    def eval(self, result: EvalResult) -> None:
+        """An evaluation is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run leaves.
+
+    Attributes:
+        directory: the run's folder.
+        before: evaluation before training, when a panel is configured.
+        after: evaluation after it.
+        comparison: the two, paired by task.
+        totals: environment steps, sampled tokens, teacher tokens, episodes.
+    """
+
+    directory: Path
+    before: EvalResult | None
+    after: EvalResult | None
+    comparison: Comparison | None
+    totals: Mapping[str, float]
+
+
+class Run:
+    """A run of a resolved configuration.
+
+    Attributes:
+        resolved: the configuration.
+        registry: the loaded plugins.
+        parts: environment, models, engine, teacher and so on, made on first use.
+        directory: the run's folder.
+    """
+
+    def __init__(self, resolved: ResolvedConfig, registry: PluginRegistry, reporter: Reporter | None = None) -> None:
+        self.resolved = resolved
+        self.registry = registry
+        self.reporter = reporter
+        self.parts = Parts(resolved, registry)
+        section = resolved.config.run
+        self.directory = Path(section.directory) if section.directory else Path("runs") / section.name
+
+    @classmethod
+    def from_recipe(
+        cls, *recipes: str, overrides: Mapping[str, Any] | None = None, plugins: Sequence[str] = ()
+    ) -> Run:
+        """Loads recipes as `agentdistill train` does.
+
+        Args:
+            *recipes: names or paths, merged left to right.
+            overrides: values by dotted path, e.g. {"optim.steps": 50}.
+            plugins: modules to load as plugins.
+        """
+        registry = PluginRegistry.load(plugins)
+        return cls(load_config(recipes, overrides or {}, registry=registry), registry)
+
+    @property
+    def student(self) -> LoadedModel:
+        """The model that learns."""
+        return self.parts.student
+
+    @cached_property
+    def panel(self) -> Panel | None:
+        """The evaluation panel, if one is configured."""
+        section = self.resolved.config.eval
+        if section.panel is None:
+            return None
+        return resolve_panel(
+            section.panel, source=self.parts.eval_source, registry=self.registry, limit=section.limit
+        )
+
+    def train(self) -> RunResult:
+        """Distils: plays, scores, learns, evaluates before and after. Resumes when `run.resume` is set.
+
+        Raises:
+            AgentDistillError: the configuration, data, models or directory stop the run.
+        """
+        parts = self.parts
+        config = self.resolved.config
+        self.resolved.require("env", "student", "teacher", "loss")
+        learner = parts.learner(self.directory, distil=True)
+        batches = OnPolicyBatches(
+            source=parts.source,
+            tasks=parts.tasks,
+            engine=parts.engine,
+            renderer=parts.renderer,
+            context=parts.context,
+            settings=parts.settings,
+            curriculum=parts.curriculum,
+            teacher=parts.teacher,
+            request=parts.loss.request,
+            lookup=parts.demonstrations,
+            seed=config.run.seed,
+            total_steps=config.optim.steps,
+            tasks_per_step=config.rollout.tasks_per_step,
+            samples_per_task=config.rollout.samples_per_task,
+            on_episode=self._on_episode(learner),
+        )
+        panel = self.panel
+        check = self_score(parts)
+        lines = describe(parts, panel, check)
+        return self.execute(learner, batches, lines, on_policy=True)
+
+    def execute(self, learner: Learner, batches: BatchSource, lines: Sequence[str], *, on_policy: bool) -> RunResult:
+        """Trains from any batch source, with evaluation, checkpoints and results.
+
+        Args:
+            learner: the learner.
+            batches: gives each step its batch.
+            lines: what the run will do, for people.
+            on_policy: the batches are the student's own play: episodes are stored and the curriculum is kept.
+        """
+        config = self.resolved.config
+        self._prepare_directory(config.run.resume)
+        parts = self.parts
+        tracker = config.tracker or {"type": "jsonl"}
+        loop = TrainingLoop(
+            learner=learner,
+            batches=batches,
+            student=parts.student,
+            steps=config.optim.steps,
+            directory=self.directory,
+            config_hash=self.resolved.hash,
+            engine=parts.engine,
+            curriculum=parts.curriculum if on_policy else None,
+            store=TrajectoryStore(self.directory / "episodes") if on_policy else None,
+            trackers=[self.registry.build("tracker", tracker, "tracker", directory=self.directory)],
+            checkpoint_every=config.run.checkpoint_every,
+            keep=config.run.keep_checkpoints,
+            eval_every=config.eval.every if config.eval.panel else 0,
+            evaluate=self.evaluate_student,
+            on_step=self.reporter.step if self.reporter else None,
+            emit=self.registry.emit,
+        )
+        if self.reporter:
+            self.reporter.plan(lines)
+        self.registry.emit(RunStart(self.resolved, self.directory, tuple(lines), parts.provenance()))
+        try:
+            before = self._evaluate_once(0) if not config.run.resume else self._stored(0) or self._evaluate_once(0)
+            start = loop.restore(latest_checkpoint(loop.checkpoints, self.resolved.hash)) if config.run.resume else 0
+            loop.run(start)
+            parts.student.model.save_pretrained(self.directory / "student")
+            parts.student.tokenizer.save_pretrained(self.directory / "student")
+            after = self._evaluate_once(config.optim.steps)
+        except BaseException as error:
+            self.registry.emit(RunError(learner.steps_done, error, self.directory))
+            raise
+        finally:
+            for tracker_ in loop.trackers:
+                tracker_.close()
+        comparison = compare(before, after) if before is not None and after is not None else None
+        results = {
+            "before": before.to_dict() if before else None,
+            "after": after.to_dict() if after else None,
+            "totals": loop.totals.as_dict(),
+            "provenance": parts.provenance(),
+        }
+        write_json(self.directory / "results.json", results)
+        self.registry.emit(RunEnd(config.optim.steps, self.directory, results))
+        return RunResult(self.directory, before, after, comparison, loop.totals.as_dict())
+
+    def evaluate_student(self, step: int) -> EvalResult:
+        """Evaluates the student as it is now over the configured panel, and writes the result.
+
+        Args:
+            step: optimiser steps done, for the file's name.
+
+        Raises:
+            ConfigError: no panel is configured.
+        """
+        if self.panel is None:
+            raise ConfigError("There is no panel to evaluate on.", "eval.panel is not set.", "Add --eval.panel ENV/PANEL.")
+        parts = self.parts
+        student = parts.student
+        result = evaluate(
+            self.panel,
+            source=parts.eval_source,
+            engine=parts.engine,
+            renderer=parts.renderer,
+            context=parts.context,
+            settings=parts.eval_settings,
+            provenance=parts.provenance(step=step, evaluated=fingerprint(student.model, student.tokenizer)),
+            seed=self.resolved.config.run.seed,
+        )
+        write_json(self._evaluation_file(step), result.to_dict())
+        if self.reporter:
+            self.reporter.eval(result)
+        self.registry.emit(EvalEnd(step, self.panel.name, result))
+        return result
+
+    def _evaluate_once(self, step: int) -> EvalResult | None:
+        return self.evaluate_student(step) if self.panel is not None else None
+
+    def _evaluation_file(self, step: int) -> Path:
+        return self.directory / "evaluations" / f"step-{step:06d}.json"
+
+    def _stored(self, step: int) -> EvalResult | None:
+        path = self._evaluation_file(step)
+        return EvalResult.from_dict(json.loads(path.read_text())) if path.is_file() else None
+
+    def _on_episode(self, learner: Learner) -> Any:
+        def emit(trajectory: Trajectory) -> None:
+            self.registry.emit(EpisodeEnd(trajectory, learner.steps_done))
+
+        return emit
+
+    def _prepare_directory(self, resume: bool) -> None:
+        if not resume and self.directory.exists() and any(self.directory.iterdir()):
+            raise ConfigError(
+                f"The run directory {self.directory} exists already.",
+                "A run never overwrites another one's results.",
+                "Choose another with --output, go on with it by --resume, or delete it.",
+            )
+        if resume and not self.directory.is_dir():
+            raise ConfigError(
+                f"There is nothing to resume in {self.directory}.", "The directory does not exist.", "Leave out --resume."
+            )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "evaluations").mkdir(exist_ok=True)
+        if not resume:
+            write_text(self.directory / "config.toml", self.resolved.to_toml())
