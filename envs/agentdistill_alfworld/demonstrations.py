@@ -11,30 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Protocol
 
 from agentdistill.records import Actor, EpisodePlan, LossRole, Step, StopReason, Task, Trajectory
+from agentdistill_alfworld.engine import TextGame
 from agentdistill_alfworld.experts.text import TextExpert, default_prior
-from agentdistill_alfworld.experts.text_belief import NOTHING, Belief, type_of
+from agentdistill_alfworld.experts.text_belief import Belief, type_of
 from agentdistill_alfworld.fast import FastGame
 from agentdistill_alfworld.game import Game
-
-
-class TextWorld(Protocol):
-    """A game that answers commands with text."""
-
-    @property
-    def won(self) -> bool:
-        """The goal is reached."""
-        ...
-
-    def reset(self) -> str:
-        """Starts over and returns the first observation."""
-        ...
-
-    def step(self, command: str) -> str:
-        """Plays a command and returns the observation."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +156,7 @@ def _receptacle_types() -> tuple[str, ...]:
     return tuple(sorted({kind for places in default_prior().values() for kind in places}))
 
 
-def demonstrate(task: Task, world: TextWorld, expert: TextExpert, rng: Random, mistakes: Mistakes) -> Trajectory:
+def demonstrate(task: Task, world: TextGame, expert: TextExpert, rng: Random, mistakes: Mistakes) -> Trajectory:
     """Plays one episode with injected mistakes.
 
     Args:
@@ -200,7 +183,7 @@ def demonstrate(task: Task, world: TextWorld, expert: TextExpert, rng: Random, m
             step.info["mistake"] = erred[1]
         observation = world.step(action)
         expert.record(action, observation)
-        step.valid = observation != NOTHING
+        step.valid = world.valid
         step.reward = float(world.won)
         steps.append(step)
     stop = StopReason.SUCCESS if world.won else StopReason.ENV_LIMIT

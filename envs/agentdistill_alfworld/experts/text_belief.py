@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-NOTHING = "Nothing happens."
-"""The engine's answer to a command that it does not accept in this state."""
+from agentdistill_alfworld.fast_text import NOTHING_HAPPENS
 
 _ENTITY = re.compile(r"\ban? ([a-z]+ \d+)")
 _NAME = re.compile(r"[a-z]+ \d+")
@@ -68,7 +67,7 @@ class Belief:
             observation: the engine's answer to it.
         """
         action, observation = action.strip(), observation.strip()
-        if observation == NOTHING:
+        if observation == NOTHING_HAPPENS:
             self._refusal(action)
             return
         before = (self.here, self.held, len(self.closed))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase, Qwen3ForCausalLM
 
-from agentdistill_alfworld.demonstrations import TextWorld
+from agentdistill_alfworld.engine import TextGame
 from agentdistill_alfworld.starter_training.tokenizer import ACT, CONTEXT_LENGTH, END
 
 
@@ -75,7 +75,7 @@ class _Cache:
 def play_greedy(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
-    worlds: Sequence[TextWorld],
+    worlds: Sequence[TextGame],
     *,
     limit: int = 50,
     max_new_tokens: int = 16,
@@ -115,7 +115,7 @@ def play_greedy(
             observation = worlds[game].step(action)
             outcome = outcomes[game]
             outcome.actions.append(action)
-            outcome.refused += observation == "Nothing happens."
+            outcome.refused += not worlds[game].valid
             outcome.won = worlds[game].won
             # What the model wrote last was never fed. An action that was cut still has to be closed.
             tail = written[row][-1:] if written[row][-1] == end else [written[row][-1], end]
