@@ -1,1 +1,21 @@
-"""First-party contexts."""
+"""First-party context policies."""
+
+from agentdistill import hookimpl
+
+
+@hookimpl
+def agentdistill_register_contexts(register):
+    """Registers the context policies of this package."""
+    here = "agentdistill_contexts"
+    register(
+        "append",
+        f"{here}.append:AppendContext",
+        config=f"{here}.append:AppendConfig",
+        summary="one growing conversation: the first observation with the task, then raw observations",
+    )
+    register(
+        "window",
+        f"{here}.window:WindowContext",
+        config=f"{here}.window:WindowConfig",
+        summary="a fresh prompt each turn: the task, the last few steps, the observation and the commands",
+    )

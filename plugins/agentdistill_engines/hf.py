@@ -108,7 +108,7 @@ class HfEngine:
             self._cache.clear()
 
     def _batches(self, indices: Sequence[int], requests: Sequence[GenerationRequest]) -> Iterator[list[int]]:
-        """Splits into batches of at most `max_sessions` different conversations; without reuse, of one prompt length."""
+        """At most `max_sessions` different conversations a batch; without reuse, all prompts of one length."""
         waiting = list(indices)
         while waiting:
             batch: list[int] = []
