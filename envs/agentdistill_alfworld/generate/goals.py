@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from agentdistill.errors import ConfigError
-
 from agentdistill_alfworld.generate.tables import Place, Scene, load_scenes, load_statistics, unseen_scenes
 
 APPLIANCE: Mapping[str, tuple[str, str]] = {

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import count as counting
 
 from agentdistill.errors import ConfigError
-
 from agentdistill_alfworld.experts.planner import Planner
 from agentdistill_alfworld.fast import FastGame
 from agentdistill_alfworld.game import TASK_TYPES, Game, Receptacle
@@ -111,7 +110,7 @@ class _Drawing:
         for kind in self.scene.types:
             self._add_all(kind)
         goal, statistics = self.goal, self.statistics
-        spelling, look = statistics.spelling, goal.task_type == LOOK
+        spelling = statistics.spelling
         receptacle = spelling[goal.receptacle_type]
         sentence = self.rng.choice(statistics.templates[goal.task_type]).format(
             obj=goal.object_type, recep=goal.receptacle_type, toggle=goal.receptacle_type, mrecep=""
