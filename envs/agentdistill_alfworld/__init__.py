@@ -1,1 +1,53 @@
-"""ALFWorld for agentdistill."""
+"""ALFWorld for agentdistill: the real engine and a fast one, real games and generated ones, three experts."""
+
+from agentdistill import hookimpl
+
+GYMNASIUM_IDS = {"agentdistill/ALFWorld-v0": "agentdistill_alfworld.env:AlfworldEnv"}
+
+_HERE = "agentdistill_alfworld"
+
+
+@hookimpl
+def agentdistill_register_environments(register):
+    """Registers ALFWorld."""
+    register(
+        "alfworld",
+        f"{_HERE}.source:AlfworldSource",
+        config=f"{_HERE}.config:AlfworldConfig",
+        summary="household tasks in text: six task types, real and generated games, real and fast engine",
+    )
+
+
+@hookimpl
+def agentdistill_register_benchmarks(register):
+    """Registers a panel for every split that results are reported on."""
+    for name, summary in (
+        ("valid_seen", "the 140 published games in rooms that training uses"),
+        ("valid_unseen", "the 134 published games in rooms that training never uses"),
+        ("valid_train", "200 real games outside the published evaluation splits, for choosing settings"),
+        ("generated-seen", "generated games in rooms that training uses; needs no data"),
+        ("generated-unseen", "generated games in the four rooms that training never uses; needs no data"),
+    ):
+        register(
+            f"alfworld/{name}",
+            f"{_HERE}.panels:{name.replace('-', '_')}",
+            config=f"{_HERE}.config:PanelConfig",
+            summary=summary,
+        )
+
+
+@hookimpl
+def agentdistill_register_recipes(register):
+    """Registers the recipes of this package."""
+    register("tcod-alfworld", f"{_HERE}:recipes/tcod-alfworld.toml", summary="TCOD and SOD on ALFWorld, a real model pair")
+    register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes: the models of this package; a layer")
+
+
+@hookimpl
+def agentdistill_register_models(register):
+    """Registers the models that ship with this package."""
+    register("starter-teacher", f"{_HERE}:starters/teacher", summary="trained from nothing on generated games")
+    for percent in (15, 35, 55):
+        summary = f"an unfinished student, about {percent}% of valid_seen"
+        register(f"starter-{percent}", f"{_HERE}:starters/student-{percent}", summary=summary)
+    register("starter", f"{_HERE}:starters/student-35", summary="the student of the demo: starter-35")

@@ -18,6 +18,11 @@ class TextGame(Protocol):
         """The engine would accept no more commands. ALFWorld's games end only when won."""
         ...
 
+    @property
+    def valid(self) -> bool:
+        """The last command was admissible (True after `reset`)."""
+        ...
+
     def reset(self) -> str:
         """Starts over.
 

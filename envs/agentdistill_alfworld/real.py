@@ -77,6 +77,12 @@ class RealGame:
         """The engine ended the game."""
         return bool(self._open().state.get("done", False))
 
+    @property
+    def valid(self) -> bool:
+        """The last command was admissible."""
+        env = self._open()
+        return env.prev_state is None or env._last_action is not None
+
     def admissible(self) -> list[str]:
         """Commands that the engine accepts now, sorted, without duplicates."""
         return list(self._open().state["admissible_commands"])
