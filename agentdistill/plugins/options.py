@@ -65,3 +65,14 @@ def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
         if field.description:
             found[name] = field.description
     return {name: found[name] for name in model.model_fields if name in found}
+
+
+def field_rows(model: type[BaseModel]) -> list[tuple[str, str, str]]:
+    """(key, type, default) of each field as texts; a field without default says "required"."""
+    rows = []
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        kind = annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
+        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        rows.append((name, kind, default))
+    return rows

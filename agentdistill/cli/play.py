@@ -1,0 +1,131 @@
+"""`agentdistill play`: a person, or the environment's expert, in an environment."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentdistill.cli.recipe import RecipeCommand, load_registry, plugin_option, resolve
+from agentdistill.errors import ConfigError, EnvironmentFailure
+
+if TYPE_CHECKING:
+    from agentdistill.envs.base import EnvironmentSource
+    from agentdistill.records import Task
+
+HELP = "?  what can be done now    :hint  the expert's advice    :goal  the task    :quit  leave"
+"""What a person may type besides commands of the environment."""
+
+
+@click.command(cls=RecipeCommand)
+@click.argument("environment")
+@plugin_option
+@click.option("--agent", type=click.Choice(["person", "expert"]), default="person", show_default=True)
+@click.option("--task", "key", metavar="KEY", help="Play this task (default: one drawn with --seed).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the task.")
+def play(environment: str, plugins: tuple[str, ...], agent: str, key: str | None, seed: int) -> None:
+    """Play one episode of ENVIRONMENT in the terminal.
+
+    ENVIRONMENT is a name from `agentdistill envs list`; its options are --env.KEY VALUE, for example --env.split.
+    Commands are read from the terminal or from a pipe, one a line.
+    """
+    registry = load_registry(plugins)
+    resolved = resolve((), plugins, registry, {"env.type": environment})
+    section = resolved.config.env
+    assert section is not None
+    source: EnvironmentSource = registry.build("environment", section, "env")
+    task = choose_task(source, section.split, key, seed)
+    env = source.make()
+    try:
+        observation, info = env.reset(seed=task.seed, options={"task": task, "expert": agent == "expert"})
+        click.secho(f"{task.env}/{task.split} {task.key}" + (f" ({task.type})" if task.type else ""), dim=True)
+        click.echo(observation)
+        won, turns = _expert(env, info, section.max_steps) if agent == "expert" else _person(env, task, info)
+    finally:
+        env.close()
+    click.secho(f"{'won' if won else 'not won'} after {turns} turns", bold=True, fg="green" if won else "yellow")
+
+
+def choose_task(source: EnvironmentSource, split: str, key: str | None, seed: int) -> Task:
+    """The task with a key, or one drawn with a seed.
+
+    Raises:
+        ConfigError: the split has no such task.
+    """
+    tasks = source.tasks(split)
+    if key is None:
+        if not tasks:
+            raise ConfigError(f"The split `{split}` of `{source.name}` has no tasks.", do="Choose another --env.split.")
+        return tasks[random.Random(f"play/{seed}").randrange(len(tasks))]
+    found = next((task for task in tasks if task.key == key), None)
+    if found is None:
+        from agentdistill.plugins.suggest import hint
+
+        near = hint(key, [task.key for task in tasks[:5000]])
+        raise ConfigError(f"The split `{split}` of `{source.name}` has no task `{key}`.{near}")
+    return found
+
+
+def _expert(env: Any, info: dict[str, Any], max_steps: int) -> tuple[bool, int]:
+    for turn in range(max_steps):
+        action = info.get("expert_action")
+        if action is None:
+            raise EnvironmentFailure("The expert has no action here.", "The environment has none, or it is stuck.")
+        click.secho(f"\n> {action}", fg="cyan")
+        observation, _, terminated, truncated, info = env.step(action)
+        click.echo(observation)
+        if terminated or truncated:
+            return bool(info["won"]), turn + 1
+    return False, max_steps
+
+
+def _person(env: Any, task: Task, info: dict[str, Any]) -> tuple[bool, int]:
+    click.secho(HELP, dim=True)
+    actions: list[str] = []
+    for line in _lines():
+        if line in (":quit", ":q"):
+            break
+        if line in ("?", ":actions"):
+            click.echo("\n".join(info.get("admissible_actions") or ["(the environment does not say)"]))
+        elif line in (":goal", ":task"):
+            click.echo(info["task"])
+        elif line == ":hint":
+            click.echo(_advice(env, task, actions) or "(the expert has no advice)")
+        elif line.startswith(":"):
+            click.secho(HELP, dim=True)
+        elif line:
+            actions.append(line)
+            observation, _, terminated, truncated, info = env.step(line)
+            click.echo(observation)
+            if terminated or truncated:
+                return bool(info["won"]), len(actions)
+    return bool(info.get("won")), len(actions)
+
+
+def _lines() -> Iterable[str]:
+    """Lines of input, with a prompt; from a pipe they are echoed, so that the transcript reads the same."""
+    piped = not sys.stdin.isatty()
+    while True:
+        click.secho("\n> ", fg="cyan", nl=False)
+        line = sys.stdin.readline()
+        if not line:
+            click.echo()
+            return
+        if piped:
+            click.echo(line.strip())
+        yield line.strip()
+
+
+def _advice(env: Any, task: Task, actions: Sequence[str]) -> str | None:
+    """The expert's action in the current state, found by playing the same actions again with the expert watching.
+
+    The expert is often the slow part of an environment, so a person's episode runs without it until they ask.
+    """
+    _, info = env.reset(seed=task.seed, options={"task": task, "expert": True})
+    for action in actions:
+        _, _, _, _, info = env.step(action)
+    advice: str | None = info.get("expert_action")
+    return advice
