@@ -60,7 +60,7 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     Args:
         module: dotted module name.
         extra: name of the extra in `pyproject.toml` that installs it.
-        purpose: what needs it, e.g. "the ALFWorld engine".
+        purpose: what needs it, e.g. "the games' engine".
 
     Returns:
         The imported module.
