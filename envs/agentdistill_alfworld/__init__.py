@@ -39,7 +39,7 @@ def agentdistill_register_benchmarks(register):
 @hookimpl
 def agentdistill_register_recipes(register):
     """Registers the recipes of this package."""
-    register("tcod-alfworld", f"{_HERE}:recipes/tcod-alfworld.toml", summary="TCOD and SOD on ALFWorld, a real model pair")
+    register("tcod-alfworld", f"{_HERE}:recipes/tcod-alfworld.toml", summary="TCOD and SOD, a real model pair")
     register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes: the models of this package; a layer")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from agentdistill.plugins import PluginConfig
+
+Count = Annotated[int, Field(ge=1)]
 
 ExpertName = Literal["text", "handcoded", "planner"]
 """text: reads only what the agent reads. handcoded: ALFWorld's own. planner: sees everything, shortest plans."""
@@ -22,10 +24,10 @@ class GeneratedConfig(PluginConfig):
         seed: seed of the generator; another seed gives other games.
     """
 
-    train: int = Field(2000, ge=1)
-    seen: int = Field(200, ge=1)
-    unseen: int = Field(200, ge=1)
-    seed: int = Field(0, ge=0)
+    train: Count = 2000
+    seen: Count = 200
+    unseen: Count = 200
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class AlfworldConfig(PluginConfig):
@@ -45,8 +47,10 @@ class AlfworldConfig(PluginConfig):
     split: str = "train"
     engine: Literal["real", "fast"] = "real"
     dialect: Literal["move", "put"] = "move"
-    expert: ExpertName = "text"
-    max_steps: int | None = Field(None, ge=1)
+    expert: Count = Annotated[int, Field(ge=1)]
+
+ExpertName = "text"
+    max_steps: Count | None = None
     generated: GeneratedConfig = GeneratedConfig()
 
     @model_validator(mode="after")
@@ -63,4 +67,4 @@ class PanelConfig(PluginConfig):
         count: number of games, spread over the split; None takes them all.
     """
 
-    count: int | None = Field(None, ge=1)
+    count: Count | None = None

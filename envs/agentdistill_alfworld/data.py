@@ -176,7 +176,9 @@ def disk_split(name: str, root: Path | None = None) -> DiskSplit:
     split = DiskSplit(name, tuple(games), skipped, corrupt, PUBLISHED.get(name))
     if not games:
         why = "; ".join([*split.notes()[1:], *(f"{n} x {reason}" for reason, n in skipped.items())])
-        raise DataError(f"The split `{name}` has no usable game.", f"{folder} holds none ({why or 'empty'}).", _DOWNLOAD)
+        raise DataError(
+            f"The split `{name}` has no usable game.", f"{folder} holds none ({why or 'empty'}).", _DOWNLOAD
+        )
     for note in split.notes():
         warnings.warn(f"ALFWorld data: {note}.", stacklevel=2)
     return split

@@ -41,9 +41,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
 
-    def __init__(
-        self, *, source: AlfworldSource | None = None, render_mode: str | None = None, **options: Any
-    ) -> None:
+    def __init__(self, *, source: AlfworldSource | None = None, render_mode: str | None = None, **options: Any) -> None:
         if source is not None and options:
             raise ConfigError("AlfworldEnv takes a source or options, not both.", do="Put the options into the source.")
         self.source = source or AlfworldSource(_config(options))
@@ -146,7 +144,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
             self._advisor = advisor
         return self._advisor.action()
 
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         """The last command and its observation, as text."""
         if not self._history:
             return self._first

@@ -135,7 +135,9 @@ class MadeGame:
     def parameters(self) -> dict[str, str]:
         """See `Playable.parameters`."""
         game = self._facts
-        target = {"toggle_target" if game.task_type == "look_at_obj_in_light" else "parent_target": game.goal_receptacle}
+        target = {
+            "toggle_target" if game.task_type == "look_at_obj_in_light" else "parent_target": game.goal_receptacle
+        }
         return {
             "object_target": game.goal_object,
             "parent_target": "",

@@ -90,7 +90,8 @@ class RealGame:
     def facts(self) -> list[Any]:
         """The facts of the current state as TextWorld propositions with readable names, sorted."""
         env = self._open()
-        return [env._get_human_readable_fact(fact) for fact in sorted(env._pddl_state.facts)]
+        found = sorted(env._pddl_state.facts, key=lambda fact: (fact.name, fact.names))
+        return [env._get_human_readable_fact(fact) for fact in found]
 
     def close(self) -> None:
         """Gives the library back. Closing twice is allowed."""
