@@ -52,8 +52,8 @@ RUNS = (
     Run(
         "student",
         layers=2,
-        schedule=Schedule(steps=2000),
-        snapshots={500: "student-15", 1000: "student-35", 2000: "student-55"},
+        schedule=Schedule(steps=1600),
+        snapshots={300: "student-15", 600: "student-35", 1200: "student-55"},
         seed=2,
     ),
 )
