@@ -7,8 +7,10 @@ rest of a write that was killed, and opening the file for writing cuts it off. R
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +65,8 @@ class AppendFile:
                 "Two writers in one file would mix their lines.",
                 "Stop the other run or give this one another directory.",
             ) from error
+        # A forked worker that outlives a killed run must not keep its lock.
+        os.register_at_fork(after_in_child=functools.partial(_abandon, weakref.ref(self)))
         size = os.fstat(self._descriptor).st_size
         keep = self._end_of_last_line(size)
         self.cut_bytes = size - keep
@@ -110,5 +114,16 @@ class AppendFile:
         """Flushes and closes the file; closing twice is harmless."""
         if self._descriptor >= 0:
             os.fsync(self._descriptor)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Closes the file without flushing."""
+        if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _abandon(reference: weakref.ref[AppendFile]) -> None:
+    file = reference()
+    if file is not None:
+        file.abandon()

@@ -36,9 +36,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file so that a reader sees the old content or the new one, never a mixture.
 
     Args:
-        path: the file; its folder must exist.
+        path: the file; its folder is made when missing.
         data: the whole new content.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, _PARTIAL)
     try:
         with temporary.open("wb") as stream:

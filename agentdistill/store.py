@@ -64,6 +64,7 @@ class TrajectoryStore:
         self.path = path
         self.file = path / f"episodes-{writer}.jsonl"
         self._writing: AppendFile | None = None
+        self._count: int | None = None
 
     def _writer(self) -> AppendFile:
         if self._writing is None:
@@ -81,6 +82,8 @@ class TrajectoryStore:
             DataError: another process writes under the same name, or the episode holds data that is no plain data.
         """
         self._writer().append(_encode_line(trajectory))
+        if self._count is not None:
+            self._count += 1
 
     def read(self) -> Iterator[Trajectory]:
         """All episodes, writer by writer (sorted by name), each in the order written.
@@ -93,8 +96,14 @@ class TrajectoryStore:
                 yield _decode_line(path, number, line)
 
     def count(self) -> int:
-        """Number of complete lines in this writer's file."""
-        return sum(1 for _ in read_lines(self.file))
+        """Number of episodes in this writer's file."""
+        if self._count is not None:
+            return self._count
+        count = sum(1 for _ in read_lines(self.file))
+        if self._writing is not None:
+            # From here on nobody else changes the file.
+            self._count = count
+        return count
 
     def truncate_to(self, count: int) -> int:
         """Keeps this writer's first `count` episodes and drops the rest.
@@ -118,6 +127,7 @@ class TrajectoryStore:
             )
         if len(offsets) > count:
             writing.truncate(offsets[count])
+        self._count = count
         return len(offsets) - count
 
     def truncate_from_version(self, policy_version: int) -> int:
@@ -147,7 +157,7 @@ class TrajectoryStore:
         """Flushes and releases this writer's file."""
         if self._writing is not None:
             self._writing.close()
-            self._writing = None
+            self._writing = self._count = None
 
     def __enter__(self) -> TrajectoryStore:
         return self

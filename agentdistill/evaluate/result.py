@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agentdistill.atomic import write_json
 from agentdistill.codec import decode_value, encode_value, task_from_dict, task_to_dict
@@ -128,6 +128,74 @@ class EvalResult:
         """Sampled tokens of all episodes."""
         return sum(outcome.sampled_tokens for outcome in self.outcomes)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `results.json`. The summary is there to be read; reading back starts from the episodes."""
+        return {
+            "version": RESULT_VERSION,
+            "panel": {"name": self.panel, "hash": self.panel_hash, "tasks": len(self.outcomes)},
+            "summary": _summary(self),
+            "protocol": encode_value(self.protocol),
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "provenance": encode_value(self.provenance),
+            "episodes": [
+                {
+                    "task": task_to_dict(outcome.task),
+                    "success": outcome.success,
+                    "stop": outcome.stop.value,
+                    "steps": outcome.steps,
+                    "invalid": outcome.invalid,
+                    "score": encode_value(outcome.score),
+                    "prompt_tokens": outcome.prompt_tokens,
+                    "sampled_tokens": outcome.sampled_tokens,
+                }
+                for outcome in self.outcomes
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EvalResult:
+        """Reverses `to_dict`.
+
+        Raises:
+            DataError: it was written by an unknown version, or its episodes are not those of its panel hash.
+        """
+        if data.get("version") != RESULT_VERSION:
+            raise DataError(
+                f"A result file has the format version {data.get('version')!r}.",
+                f"This package reads version {RESULT_VERSION}.",
+                "Read it with the version of agentdistill that wrote it.",
+            )
+        outcomes = tuple(
+            Outcome(
+                task=task_from_dict(episode["task"]),
+                success=episode["success"],
+                stop=StopReason(episode["stop"]),
+                steps=episode["steps"],
+                invalid=episode["invalid"],
+                score=decode_value(episode["score"]),
+                prompt_tokens=episode["prompt_tokens"],
+                sampled_tokens=episode["sampled_tokens"],
+            )
+            for episode in data["episodes"]
+        )
+        panel = Panel(data["panel"]["name"], tuple(outcome.task for outcome in outcomes))
+        if panel.hash != data["panel"]["hash"]:
+            raise DataError(
+                f"A result over the panel `{panel.name}` does not hold that panel's episodes.",
+                f"Its panel has the hash {data['panel']['hash']}, its episodes give {panel.hash}: the file was edited.",
+                "Take the file as it was saved.",
+            )
+        return cls(
+            panel=panel.name,
+            panel_hash=panel.hash,
+            protocol=decode_value(data["protocol"]),
+            outcomes=outcomes,
+            provenance=decode_value(data["provenance"]),
+            seed=data["seed"],
+            seconds=data["seconds"],
+        )
+
 
 def _success(outcomes: Sequence[Outcome]) -> Estimate:
     return wilson(sum(outcome.success for outcome in outcomes), len(outcomes))
@@ -154,89 +222,31 @@ def _summary(result: EvalResult) -> dict[str, Any]:
     return {key: _known(value) for key, value in summary.items()}
 
 
-def result_to_dict(result: EvalResult) -> dict[str, Any]:
-    """The content of `results.json`. The summary is there to be read; reading back starts from the episodes."""
-    return {
-        "version": RESULT_VERSION,
-        "panel": {"name": result.panel, "hash": result.panel_hash, "tasks": len(result.outcomes)},
-        "summary": _summary(result),
-        "protocol": encode_value(result.protocol),
-        "seed": result.seed,
-        "seconds": result.seconds,
-        "provenance": encode_value(result.provenance),
-        "episodes": [
-            {
-                "task": task_to_dict(outcome.task),
-                "success": outcome.success,
-                "stop": outcome.stop.value,
-                "steps": outcome.steps,
-                "invalid": outcome.invalid,
-                "score": encode_value(outcome.score),
-                "prompt_tokens": outcome.prompt_tokens,
-                "sampled_tokens": outcome.sampled_tokens,
-            }
-            for outcome in result.outcomes
-        ],
-    }
-
-
-def result_from_dict(data: Mapping[str, Any]) -> EvalResult:
-    """Reverses `result_to_dict`.
-
-    Raises:
-        DataError: it was written by an unknown version, or its episodes are not those of its panel hash.
-    """
-    if data.get("version") != RESULT_VERSION:
-        raise DataError(
-            f"A result file has the format version {data.get('version')!r}.",
-            f"This package reads version {RESULT_VERSION}.",
-            "Read it with the version of agentdistill that wrote it.",
-        )
-    outcomes = tuple(
-        Outcome(
-            task=task_from_dict(episode["task"]),
-            success=episode["success"],
-            stop=StopReason(episode["stop"]),
-            steps=episode["steps"],
-            invalid=episode["invalid"],
-            score=decode_value(episode["score"]),
-            prompt_tokens=episode["prompt_tokens"],
-            sampled_tokens=episode["sampled_tokens"],
-        )
-        for episode in data["episodes"]
-    )
-    panel = Panel(data["panel"]["name"], tuple(outcome.task for outcome in outcomes))
-    if panel.hash != data["panel"]["hash"]:
-        raise DataError(
-            f"A result over the panel `{panel.name}` does not hold that panel's episodes.",
-            f"Its panel has the hash {data['panel']['hash']}, its episodes give {panel.hash}: the file was edited.",
-            "Take the file as it was saved.",
-        )
-    return EvalResult(
-        panel=panel.name,
-        panel_hash=panel.hash,
-        protocol=decode_value(data["protocol"]),
-        outcomes=outcomes,
-        provenance=decode_value(data["provenance"]),
-        seed=data["seed"],
-        seconds=data["seconds"],
-    )
-
-
 def save_result(result: EvalResult, path: Path) -> None:
     """Writes `results.json` atomically."""
-    write_json(path, result_to_dict(result))
+    write_json(path, result.to_dict())
 
 
-def load_result(path: Path) -> EvalResult:
-    """Reads a `results.json`; a directory means the `results.json` in it.
+def load_result(path: Path, part: Literal["before", "after"] = "after") -> EvalResult:
+    """Reads the result of an evaluation, or of a run.
+
+    Args:
+        path: a `results.json`, or the directory it lies in.
+        part: which of the two to take when it is a run's, which holds the evaluations before and after.
 
     Raises:
-        DataError: it is missing or no result file.
+        DataError: it is missing, no result file, or the run did not evaluate.
     """
     path = path / "results.json" if path.is_dir() else path
     try:
-        return result_from_dict(json.loads(path.read_text(encoding="utf-8")))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if "before" in data and "after" in data:
+            if data[part] is None:
+                raise DataError(
+                    f"The run of {path} was not evaluated.", "", "Evaluate its student with `agentdistill eval`."
+                )
+            data = data[part]
+        return EvalResult.from_dict(data)
     except FileNotFoundError as error:
         raise DataError(f"There is no result file {path}.", "", "Check the path.") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

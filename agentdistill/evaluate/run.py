@@ -42,17 +42,22 @@ def episode_seed(seed: int, position: int, key: str) -> int:
 
 
 def protocol_of(source: EnvironmentSource, context: ContextPolicy, settings: RolloutSettings) -> dict[str, Any]:
-    """Everything two evaluations must share for their numbers to be comparable."""
+    """Everything two evaluations must share for their numbers to be comparable.
+
+    Of the environment's provenance these are the plain values (engine, dialect, …). What is nested there (data, library
+    versions) is in the result's provenance; that the tasks are the same is the panel hash's business.
+    """
     sampling = {
         name: getattr(settings, name) for name in ("max_steps", "max_new_tokens", "temperature", "top_p", "constrained")
     }
+    plain = {key: value for key, value in source.provenance().items() if isinstance(value, str | int | float | None)}
     return {
         "players": "student only, full depth",
         "samples_per_task": 1,
         "success_rule": SUCCESS_RULE,
         **sampling,
         "prompt_hash": context.prompt_hash,
-        "environment": neutral(dict(source.provenance())),
+        "environment": neutral(plain),
     }
 
 
@@ -77,7 +82,8 @@ def evaluate(
         renderer: its chat template.
         context: the context policy.
         settings: sampling and step limit. Expert actions are never asked for.
-        provenance: goes into the result (see `agentdistill.provenance.collect`); the panel's own is added.
+        provenance: goes into the result (see `agentdistill.provenance.collect`); the environment's and the panel's
+            own are added.
         seed: seed of the sampling. With temperature 0 it does not matter.
         on_episode: sees each episode as it ends, in whatever order they end.
 
@@ -106,7 +112,11 @@ def evaluate(
         panel_hash=panel.hash,
         protocol=protocol_of(source, context, settings),
         outcomes=tuple(outcome_of(trajectory) for trajectory in trajectories),
-        provenance={**provenance, "panel": neutral(dict(panel.provenance))},
+        provenance={
+            **provenance,
+            "environment": neutral(dict(source.provenance())),
+            "panel": neutral(dict(panel.provenance)),
+        },
         seed=seed,
         seconds=time.perf_counter() - began,
     )

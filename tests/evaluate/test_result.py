@@ -43,6 +43,16 @@ def test_a_result_file_is_complete_and_comes_back(tmp_path: Path) -> None:
         assert back == found
 
 
+def test_a_run_holds_two_results(tmp_path: Path) -> None:
+    before, after = result("0100"), result("0111")
+    run = {"before": before.to_dict(), "after": after.to_dict(), "totals": {}}
+    (tmp_path / "results.json").write_text(json.dumps(run))
+    assert load_result(tmp_path) == after and load_result(tmp_path, "before") == before
+    (tmp_path / "results.json").write_text(json.dumps({**run, "after": None}))
+    with pytest.raises(DataError, match="was not evaluated"):
+        load_result(tmp_path)
+
+
 def test_the_same_result_is_the_same_bytes(tmp_path: Path) -> None:
     save_result(result("0101"), tmp_path / "a")
     save_result(result("0101"), tmp_path / "b")

@@ -127,6 +127,35 @@ def test_truncating_to_a_checkpoint(tmp_path: Path) -> None:
             store.truncate_to(6)
 
 
+def test_counting_reads_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TrajectoryStore(tmp_path) as store:
+        store.append(episode(0))
+        assert store.count() == 1
+        monkeypatch.setattr("agentdistill.store.read_lines", None)
+        store.append(episode(1))
+        assert store.count() == 2
+
+
+def test_a_forked_worker_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """The run is killed while a worker it forked lives on: the resumed run can write."""
+    store = TrajectoryStore(tmp_path)
+    store.append(episode(0))
+    reading, writing = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    store.close()
+    try:
+        with TrajectoryStore(tmp_path) as again:
+            again.append(episode(1))
+    finally:
+        os.close(writing)
+        os.waitpid(worker, 0)
+
+
 def test_truncating_by_policy_version(tmp_path: Path) -> None:
     with TrajectoryStore(tmp_path) as store:
         for number in range(6):
