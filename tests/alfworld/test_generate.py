@@ -112,6 +112,15 @@ def test_same_bytes_in_another_process() -> None:
         assert done.stdout.strip() == FIRST_GAMES
 
 
+def test_generating_needs_neither_alfworld_nor_textworld() -> None:
+    code = (
+        "import sys; from agentdistill_alfworld.generate import generate; list(generate('train', 12, 0))\n"
+        "print(sorted({'alfworld', 'textworld', 'fast_downward', 'torch'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_document_reads_back_as_the_same_game(many: list[GeneratedGame]) -> None:
     for made in many[:120]:
         assert parse_problem(problem_text(made.game), made.game.goal_text, made.game.key) == made.game
@@ -226,7 +235,7 @@ def test_200_plans_win_in_the_real_engine() -> None:
 
 def test_shipped_tables_are_what_the_script_makes(alfworld_data: Path, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "scripts/make_alfworld_tables.py", "--data", alfworld_data, "--out", tmp_path]
+    command = [sys.executable, "scripts/make_alfworld_tables.py", "--data", str(alfworld_data), "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shipped = root / "envs" / "agentdistill_alfworld" / "tables"

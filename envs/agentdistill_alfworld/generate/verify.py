@@ -71,12 +71,21 @@ class PddlState:
         self._at = game.agent_location
 
     def apply(self, command: str) -> bool:
-        """Applies a command's action; False, and no change, when it is no action or a precondition fails."""
+        """Applies a command's action.
+
+        Args:
+            command: a command of the "move" dialect that changes the world; "slice" is in no plan and not known here.
+
+        Returns:
+            False, and nothing changed, when it is no such command or a precondition fails.
+        """
         verb, _, rest = command.partition(" ")
         if verb == "go":
             return self._go(self._ids.get(rest.removeprefix("to "), ""))
         if verb == "open":
             return self._open(self._ids.get(rest, ""))
+        if verb == "close":
+            return self._close(self._ids.get(rest, ""))
         if verb == "use":
             return self._use(self._ids.get(rest, ""))
         link = {"take": " from ", "move": " to ", "clean": " with ", "heat": " with ", "cool": " with "}.get(verb)
@@ -133,6 +142,13 @@ class PddlState:
         if not self._reaches(receptacle) or self._accessible(receptacle):
             return False
         return self._change([], [("opened", receptacle), ("checked", receptacle)])
+
+    def _close(self, receptacle: str) -> bool:
+        if not self._reaches(receptacle) or ("opened", receptacle) not in self.facts:
+            return False
+        if ("openable", receptacle) not in self.facts:
+            return False
+        return self._change([("opened", receptacle)], [])
 
     def _use(self, lamp: str) -> bool:
         within = any(self._reaches(r) and ("inreceptacle", lamp, r) in self.facts for r in self._place)
