@@ -47,9 +47,7 @@ class AlfworldConfig(PluginConfig):
     split: str = "train"
     engine: Literal["real", "fast"] = "real"
     dialect: Literal["move", "put"] = "move"
-    expert: Count = Annotated[int, Field(ge=1)]
-
-ExpertName = "text"
+    expert: ExpertName = "text"
     max_steps: Count | None = None
     generated: GeneratedConfig = GeneratedConfig()
 

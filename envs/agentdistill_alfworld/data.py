@@ -175,10 +175,10 @@ def disk_split(name: str, root: Path | None = None) -> DiskSplit:
         cache.store("splits", key, seen)
     split = DiskSplit(name, tuple(games), skipped, corrupt, PUBLISHED.get(name))
     if not games:
-        why = "; ".join([*split.notes()[1:], *(f"{n} x {reason}" for reason, n in skipped.items())])
-        raise DataError(
-            f"The split `{name}` has no usable game.", f"{folder} holds none ({why or 'empty'}).", _DOWNLOAD
-        )
+        reasons = [f"{count} x {reason}" for reason, count in skipped.items()]
+        reasons += [f"{key}: {why}" for key, why in corrupt.items()]
+        why = f"{folder} holds none: {'; '.join(reasons) or 'it is empty'}."
+        raise DataError(f"The split `{name}` has no usable game.", why, _DOWNLOAD)
     for note in split.notes():
         warnings.warn(f"ALFWorld data: {note}.", stacklevel=2)
     return split

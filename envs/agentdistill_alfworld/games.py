@@ -135,16 +135,13 @@ class MadeGame:
     def parameters(self) -> dict[str, str]:
         """See `Playable.parameters`."""
         game = self._facts
-        target = {
-            "toggle_target" if game.task_type == "look_at_obj_in_light" else "parent_target": game.goal_receptacle
-        }
+        lamp = game.task_type == "look_at_obj_in_light"
         return {
             "object_target": game.goal_object,
-            "parent_target": "",
-            "toggle_target": "",
+            "parent_target": "" if lamp else game.goal_receptacle,
+            "toggle_target": game.goal_receptacle if lamp else "",
             "mrecep_target": "",
             "object_sliced": "",
-            **target,
         }
 
 
