@@ -34,12 +34,20 @@ _GOAL_PREDICATES = {
 }
 """The predicates a goal speaks of decide its task type: file names are not needed for it."""
 
+_ABOUT_ONE = frozenset(
+    {"openable", "pickupable", "toggleable", "cleanable", "heatable", "coolable", "sliceable", "isreceptacleobject"}
+    | {"opened", "isclean", "ishot", "iscool", "issliced", "istoggled"}
+)
+_ABOUT_TWO = frozenset(
+    {"receptacletype", "objecttype", "cancontain", "receptacleatlocation", "objectatlocation", "atlocation"}
+    | {"inreceptacle", "inreceptacleobject"}
+)
 _UNSEEN_BY_TEXT = frozenset(
     {"checked", "examined", "full", "ison", "isreceptacleobjectfull", "moveable", "wasinreceptacle"}
 )
 """Facts that no command needs and no text shows: in no precondition of `alfred.pddl`, in no rule of `alfred.twl2`."""
 
-_FACT = re.compile(r"\(([\w-]+) ([^()]*)\)")
+_FACT = re.compile(r"\(\s*([\w=-]+)\s+([^()]*)\)")
 _NUMBER_FACT = re.compile(r"\(=\s*\([^()]*\)[^()]*\)")
 _COMMENT = re.compile(r";[^\n]*")
 _GOAL_WORD = re.compile(r"\(\s*([\w=-]+)")
@@ -231,22 +239,6 @@ class _Facts:
         return tuple(sorted(set(self.pairs(predicate))))
 
 
-_UNARY = {"openable", "pickupable", "toggleable", "cleanable", "heatable", "coolable", "sliceable"} | {
-    "isreceptacleobject",
-    "opened",
-    "isclean",
-    "ishot",
-    "iscool",
-    "issliced",
-    "istoggled",
-}
-_BINARY = {"receptacletype", "objecttype", "cancontain", "receptacleatlocation", "objectatlocation"} | {
-    "atlocation",
-    "inreceptacle",
-    "inreceptacleobject",
-}
-
-
 def _read_facts(section: str, key: str) -> _Facts:
     if "(=" in section:
         section = _NUMBER_FACT.sub("", section)
@@ -254,11 +246,11 @@ def _read_facts(section: str, key: str) -> _Facts:
     facts = _Facts(found)
     if len(found) != section.count("("):
         _refuse(key, "holds facts that are not of the form (predicate argument ...)")
-    unknown = sorted(set(facts.by_predicate) - _UNARY - _BINARY - _UNSEEN_BY_TEXT)
+    unknown = sorted(set(facts.by_predicate) - _ABOUT_ONE - _ABOUT_TWO - _UNSEEN_BY_TEXT)
     if unknown:
         _refuse(key, f"starts with facts that the text rules give no meaning at the start: {', '.join(unknown)}")
     for predicate, arguments in facts.by_predicate.items():
-        wanted = 1 if predicate in _UNARY else 2 if predicate in _BINARY else None
+        wanted = 1 if predicate in _ABOUT_ONE else 2 if predicate in _ABOUT_TWO else None
         wrong = next((a for a in arguments if wanted is not None and len(a.split()) != wanted), None)
         if wrong is not None:
             _refuse(key, f"has the fact ({predicate} {wrong}), which needs {wanted} argument(s)")
@@ -267,18 +259,19 @@ def _read_facts(section: str, key: str) -> _Facts:
 
 def _read_goal(section: str, key: str) -> tuple[str, str, str]:
     """Task type, object type and receptacle (or lamp) type of a goal."""
-    words = frozenset(_GOAL_WORD.findall(section.replace("(:goal", "(goal"))) - _GOAL_STRUCTURE
-    task_type = _GOAL_PREDICATES.get(frozenset(word for word in words if not word.startswith("?")))
-    types = {predicate: arguments.split()[-1] for predicate, arguments in _FACT.findall(section)}
+    words = frozenset(_GOAL_WORD.findall(section)) - _GOAL_STRUCTURE
+    task_type = _GOAL_PREDICATES.get(words)
+    facts = _Facts(_FACT.findall(section))
+    things, places = dict(facts.pairs("objecttype")), set(dict(facts.pairs("receptacletype")).values())
     if task_type == "look_at_obj_in_light":
-        kinds = dict(arguments.split() for predicate, arguments in _FACT.findall(section) if predicate == "objecttype")
-        lamp = re.search(r"\(istoggled (\?\w+)\)", section)
-        held = re.search(r"\(holds \?\w+ (\?\w+)\)", section)
-        if lamp and held and lamp[1] in kinds and held[1] in kinds:
-            return task_type, _untyped(kinds[held[1]]), _untyped(kinds[lamp[1]])
-    elif task_type is not None:
-        return task_type, _untyped(types["objecttype"]), _untyped(types["receptacletype"])
-    _refuse(key, f"has a goal that is none of the six ALFWorld tasks (it speaks of {', '.join(sorted(words))})")
+        lamps = {things.get(lamp) for lamp in facts.ids("istoggled")}
+        held = {things.get(thing) for _, thing in facts.pairs("holds")}
+    else:
+        lamps, held = set(), set(things.values())
+    wanted, target = held, lamps or places
+    if task_type is None or len(wanted) != 1 or len(target) != 1 or None in wanted | target:
+        _refuse(key, f"has a goal that is none of the six ALFWorld tasks (it speaks of {', '.join(sorted(words))})")
+    return task_type, _untyped(str(wanted.pop())), _untyped(str(target.pop()))
 
 
 def _check_facts(
@@ -289,22 +282,23 @@ def _check_facts(
     if placeless:
         _refuse(key, f"has a receptacle without a type or a place: {placeless[0]}")
     for predicate, what in (("receptacleatlocation", "place"), ("receptacletype", "type"), ("objecttype", "type")):
-        repeated = [name for name, count in Counter(a for a, _ in facts.pairs(predicate)).items() if count > 1]
-        if repeated:
-            _refuse(key, f"gives {repeated[0]} more than one {what}")
+        counts = Counter(thing for thing, _ in set(facts.pairs(predicate)))
+        if counts and max(counts.values()) > 1:
+            _refuse(key, f"gives {min(name for name, count in counts.items() if count > 1)} more than one {what}")
     if len(facts.pairs("atlocation")) != 1:
         _refuse(key, "does not put the agent at exactly one location")
     both = sorted(set(receptacles) & set(objects))
     if both:
         _refuse(key, f"has {both[0]} both as a receptacle and as an object")
-    used = {o for o, _ in facts.pairs("inreceptacle")} | {o for o, _ in facts.pairs("objectatlocation")}
-    used |= {o for pair in facts.pairs("inreceptacleobject") for o in pair}
-    used = used.union(*(facts.ids(p) for p in _UNARY - {"openable", "opened"})) - objects.keys()
-    used |= ({r for _, r in facts.pairs("inreceptacle")} | facts.ids("openable") | facts.ids("opened")) - set(
-        receptacles
-    )
+    inside, here, within = (facts.pairs(p) for p in ("inreceptacle", "objectatlocation", "inreceptacleobject"))
+    used = {thing for thing, _ in [*inside, *here]} | {thing for pair in within for thing in pair}
+    used = used.union(*(facts.ids(p) for p in _ABOUT_ONE - {"openable", "opened"})) - set(objects)
+    used |= ({r for _, r in inside} | facts.ids("openable") | facts.ids("opened")) - set(receptacles)
     if used:
         _refuse(key, f"has an object or receptacle without a type: {min(used)}")
+    nameless = [identifier for identifier in [*receptacles, *objects] if "_bar_" not in identifier]
+    if nameless:
+        _refuse(key, f"has an id that ALFWorld cannot turn into a name, lacking coordinates: {min(nameless)}")
 
 
 def _refuse(key: str, why: str) -> NoReturn:
