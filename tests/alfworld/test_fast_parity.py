@@ -72,8 +72,8 @@ def test_a_kitchen_of_corner_cases_reads_the_same(stock: Any, task_type: str, ag
     text = _kitchen(task_type, agent=agent)
     stock.load(text)
     game = _fast(text)
-    played = compare(stock: Any, game, Winner(random.Random(1)), 20)
-    fuzzed = compare(stock: Any, game, Fuzzer(random.Random(f"{task_type}/{agent}")), 35)
+    played = compare(stock, game, Winner(random.Random(1)), 20)
+    fuzzed = compare(stock, game, Fuzzer(random.Random(f"{task_type}/{agent}")), 35)
     assert (played.mismatch, fuzzed.mismatch) == (None, None)
     assert played.won
 
@@ -82,7 +82,7 @@ def test_the_whole_catalogue_of_commands_reads_the_same(stock: Any) -> None:
     text = _kitchen("pick_two_obj_and_place")
     stock.load(text)
     game = _fast(text)
-    found = compare(stock: Any, game, _Script(_TOUR), len(_TOUR))
+    found = compare(stock, game, _Script(_TOUR), len(_TOUR))
     assert found.mismatch is None
     verbs = {"clean", "close", "cool", "examine", "go", "heat", "help", "inventory", "look", "move", "open", "slice"}
     assert set(found.accepted) == verbs | {"take", "use"}
@@ -133,8 +133,8 @@ def test_real_games_read_the_same(stock: Any, alfworld_data: Path, task_type: st
         text = parity.disturb(text, random.Random(5))
     stock.load(text)
     game = _fast(text)
-    played = compare(stock: Any, game, Winner(random.Random(0)), 12)
-    fuzzed = compare(stock: Any, game, Fuzzer(random.Random(0)), 18)
+    played = compare(stock, game, Winner(random.Random(0)), 12)
+    fuzzed = compare(stock, game, Fuzzer(random.Random(0)), 18)
     assert (played.mismatch, fuzzed.mismatch) == (None, None)
     assert (played.steps, fuzzed.steps) == (12, 18)
 
