@@ -53,7 +53,7 @@ def non_finite(
         batch: the batch.
         step: optimiser steps done.
         directory: where the dump goes.
-        values: per-token losses of the branches "distill" and "imitate".
+        values: per-token losses times their coefficients, of the branches "distill" and "imitate".
         grad_norm: the gradient norm, when it is what went wrong.
     """
     path = dump_batch(batch, step, directory, values)

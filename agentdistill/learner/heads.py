@@ -85,8 +85,8 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
             logits, an adapted output layer).
     """
     module = unwrap(model)
-    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
-    output = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
+    inner = module.get_base_model() if hasattr(module, "get_base_model") else module  # type: ignore[operator]
+    output = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None  # type: ignore[operator]
     decoder = getattr(inner, "base_model", None)
     if output is None or not isinstance(getattr(output, "weight", None), Tensor) or decoder in (None, inner):
         raise TrainingError(
@@ -114,3 +114,10 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
             "Choose a model with a plain output layer, and leave `lm_head` out of the LoRA targets.",
         )
     return parts
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Recomputes activations in the backward pass; also right for frozen models with adapters."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    model.enable_input_require_grads()

@@ -20,7 +20,7 @@ class ChunkLoss(Protocol):
         """Evaluates one chunk.
 
         Args:
-            logits: float32 [n, V], owned by the callee, which may overwrite it.
+            logits: float32 [n, V] (float64 for a float64 layer), owned by the callee, which may overwrite it.
             span: which of the N tokens these are.
             want_grad: whether the gradient is needed.
 
@@ -38,17 +38,19 @@ class _FusedHead(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, loss: ChunkLoss, coefficients: Tensor, chunk: int
     ) -> tuple[Tensor, Tensor]:
         count = len(hidden)
+        exact = torch.promote_types(weight.dtype, torch.float32)
         want = [bool(ctx.needs_input_grad[i]) for i in range(3)]
         grad_hidden = torch.empty_like(hidden) if want[0] else None
         # Low-precision gradients of thousands of chunks are summed in float32.
-        grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if want[1] else None
-        grad_bias = torch.zeros(len(weight), dtype=torch.float32, device=weight.device) if want[2] else None
-        values = torch.empty(count, dtype=torch.float32, device=hidden.device)
+        grad_weight = torch.zeros(weight.shape, dtype=exact, device=weight.device) if want[1] else None
+        grad_bias = torch.zeros(len(weight), dtype=exact, device=weight.device) if want[2] else None
+        values = torch.empty(count, dtype=exact, device=hidden.device)
+        coefficients = coefficients.to(exact)
         for start in range(0, count, chunk):
             span = slice(start, min(start + chunk, count))
             part = hidden[span].to(weight.dtype)
             logits = part @ weight.T if bias is None else torch.addmm(bias, part, weight.T)
-            value, grad = loss(logits.float(), span, any(want))
+            value, grad = loss(logits.to(exact), span, any(want))
             del logits
             values[span] = value
             if grad is None:
@@ -57,7 +59,7 @@ class _FusedHead(torch.autograd.Function):
             if grad_hidden is not None:
                 grad_hidden[span] = (grad @ weight).to(hidden.dtype)
             if grad_weight is not None:
-                if weight.dtype == torch.float32:
+                if weight.dtype == exact:
                     grad_weight.addmm_(grad.T, part)
                 else:
                     grad_weight += grad.T @ part
@@ -72,10 +74,10 @@ class _FusedHead(torch.autograd.Function):
         ctx.mark_non_differentiable(values)
         # A coefficient of 0 switches a token off even where its loss is infinite.
         total = torch.where(coefficients == 0, torch.zeros_like(values), values * coefficients).sum(dtype=torch.float64)
-        return total.float(), values
+        return total.to(exact), values
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         # The gradients leave the context, so that the accumulation may take them without a copy of [V, D].
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
@@ -102,15 +104,15 @@ def fused_head(
         weight: [V, D], the output layer.
         bias: [V] or None.
         loss: what to compute from each chunk of logits.
-        coefficients: float32 [N], detached weight of each token in the sum.
+        coefficients: [N], detached weight of each token in the sum.
         chunk: tokens whose logits exist at one time.
 
     Returns:
-        The float32 scalar sum_t c_t loss_t, differentiable once with respect to hidden, weight and bias, and the
-        detached per-token losses, float32 [N].
+        The scalar sum_t c_t loss_t, differentiable once with respect to hidden, weight and bias, and the detached
+        per-token losses [N]; both float32, or float64 for a float64 layer.
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        return _FusedHead.apply(hidden, weight, bias, loss, coefficients.detach().float(), chunk)
+        return _FusedHead.apply(hidden, weight, bias, loss, coefficients.detach(), chunk)
 
 
 class SampledLogprobs:

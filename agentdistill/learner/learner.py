@@ -14,7 +14,7 @@ from agentdistill.errors import CheckpointError, ConfigError, TrainingError
 from agentdistill.hashing import digest
 from agentdistill.learner.batch import LearnerBatch, assemble
 from agentdistill.learner.dump import non_finite
-from agentdistill.learner.heads import split_model
+from agentdistill.learner.heads import enable_checkpointing, split_model
 from agentdistill.learner.kernels import SampledLogprobs, fused_head
 from agentdistill.learner.losses import Loss, TeacherHead
 from agentdistill.learner.metrics import batch_metrics, loss_metrics
@@ -76,9 +76,7 @@ class Learner:
                 'Use a local teacher, or set `loss.support = "sampled"`.',
             )
         if self.settings.gradient_checkpointing:
-            self.parts.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
-            if hasattr(self.parts.model, "enable_input_require_grads"):
-                self.parts.model.enable_input_require_grads()  # type: ignore[operator]
+            enable_checkpointing(self.parts.model)
         self.optimizer = make_optimizer(self.parts.model, self.settings)
         self.steps_done = 0
 
@@ -147,7 +145,7 @@ class Learner:
                 total = sum(self._backward(batch, p, coefficients, values) for p in passes)
         finally:
             model.eval()
-        branches = {name: values[name] for name in ("distill", "imitate")}
+        branches = {name: values[name] * coefficients[name] for name in ("distill", "imitate")}
         if not np.isfinite(total):
             self.optimizer.zero_grad(set_to_none=True)
             raise non_finite(batch, self.steps_done, settings.dump_directory, branches)

@@ -124,8 +124,8 @@ class PolicyGradient:
         return False
 
     def clipped_advantage(self, tokens: TokenStatistics) -> Tensor:
-        """float32 [N], the advantage as the loss uses it."""
-        return self.advantage(tokens).detach().float().clamp(-self.advantage_clip, self.advantage_clip)
+        """The advantage as the loss uses it, [N]."""
+        return self.advantage(tokens).detach().clamp(-self.advantage_clip, self.advantage_clip)
 
     def surrogate(self, logprob: Tensor, old_logprob: Tensor, advantage: Tensor) -> Tensor:
         """The per-token loss [N], differentiable in `logprob`.
@@ -240,7 +240,7 @@ class DivergenceLoss:
             log_z = torch.logsumexp(logits, dim=-1, keepdim=True)
         student = logits.sub_(log_z)
         hidden, weight = self.teacher.hidden[span], self.teacher.weight
-        teacher = (hidden.to(weight.dtype) @ weight.T).float()
+        teacher = (hidden.to(weight.dtype) @ weight.T).to(student.dtype)
         if self.temperature != 1.0:
             teacher.div_(self.temperature)
         teacher.sub_(torch.logsumexp(teacher, dim=-1, keepdim=True))

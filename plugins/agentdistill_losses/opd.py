@@ -11,7 +11,7 @@ from agentdistill.learner.losses import FullDivergence, Objective, PolicyGradien
 from agentdistill.learner.statistics import TokenStatistics
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import ScoreRequest
-from agentdistill_losses.divergences import ForwardKL, ReverseKL, generalised_jsd
+from agentdistill_losses.divergences import generalised_jsd
 from agentdistill_losses.estimators import k2
 
 _WHY_NOT_SAMPLED = {
@@ -112,12 +112,8 @@ class OpdLoss:
         """The objective the options describe."""
         config = self.config
         if config.support == "full":
-            divergence = {
-                "reverse-kl": ReverseKL,
-                "forward-kl": ForwardKL,
-                "jsd": lambda: generalised_jsd(config.beta),
-            }[config.divergence]()
-            return FullDivergence(divergence, config.temperature)
+            beta = {"forward-kl": 0.0, "reverse-kl": 1.0, "jsd": config.beta}[config.divergence]
+            return FullDivergence(generalised_jsd(beta), config.temperature)
         if config.gradient == "direct":
             return SampledLoss(k2)
         return PolicyGradient(reverse_kl_advantage, config.log_ratio_clip, config.ratio_clip, config.dual_clip)
