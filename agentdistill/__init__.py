@@ -14,7 +14,6 @@ from agentdistill.envs.registration import follow_gymnasium
 
 if TYPE_CHECKING:
     from agentdistill.config.load import load_config
-    from agentdistill.evaluate.api import evaluate
     from agentdistill.plugins.options import PluginConfig
     from agentdistill.plugins.registry import PluginRegistry
     from agentdistill.training.run import Run
@@ -28,7 +27,6 @@ _HOMES = {
     "PluginConfig": "agentdistill.plugins.options",
     "PluginRegistry": "agentdistill.plugins.registry",
     "Run": "agentdistill.training.run",
-    "evaluate": "agentdistill.evaluate.api",
     "load_config": "agentdistill.config.load",
 }
 
@@ -36,6 +34,8 @@ __all__ = ["PluginConfig", "PluginRegistry", "Run", "__version__", "evaluate", "
 
 
 def __getattr__(name: str) -> Any:
+    if name == "evaluate":  # a package that can be called; importing it puts it here
+        return importlib.import_module("agentdistill.evaluate")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, "evaluate"})
 
 
 follow_gymnasium()

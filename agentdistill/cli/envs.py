@@ -44,3 +44,58 @@ def list_envs(plugins: tuple[str, ...], as_json: bool) -> None:
     if rows_of_panels:
         click.echo()
         click.echo(columns(("PANEL", "SUMMARY"), rows_of_panels))
+
+
+@envs.command("check", cls=RecipeCommand)
+@click.argument("environment")
+@plugin_option
+@click.option("--episodes", type=click.IntRange(min=1), default=2, show_default=True, help="Tasks to try.")
+@click.option("--steps", type=click.IntRange(min=1), default=12, show_default=True, help="Random actions for each.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random play.")
+def check(environment: str, plugins: tuple[str, ...], episodes: int, steps: int, seed: int) -> None:
+    """Run every check on ENVIRONMENT: a name from `envs list` with --env.KEY VALUE, or a Gymnasium id."""
+    registry = load_registry(plugins)
+    if _GYMNASIUM_ID.fullmatch(environment) and environment not in registry.names("environment"):
+        _check_id(environment)
+        return
+    from agentdistill.envs.check import check_environment
+
+    section = resolve((), plugins, registry, {"env.type": environment}).config.env
+    assert section is not None
+    source = registry.build("environment", section, "env")
+    results = check_environment(source, section.split, episodes=episodes, steps=steps, seed=seed)
+    for result in results:
+        word = click.style("ok  ", fg="green") if result.passed else click.style("fail", fg="red")
+        click.echo(f"{word}  {result.name:<10}  {result.detail}")
+    failed = [result.name for result in results if not result.passed]
+    click.echo(f"{len(results)} checks: {len(failed)} failed" + (f" ({', '.join(failed)})" if failed else ""))
+    if failed:
+        sys.exit(1)
+
+
+def _check_id(name: str) -> None:
+    """Gymnasium's own check of an id. It may be no source of ours, so there is nothing else to hold it to.
+
+    Raises:
+        ConfigError: Gymnasium knows no such id.
+        EnvironmentFailure: the check fails.
+    """
+    import gymnasium
+    from gymnasium.utils.env_checker import check_env
+
+    from agentdistill.errors import ConfigError, EnvironmentFailure
+
+    try:
+        env = gymnasium.make(name).unwrapped
+    except gymnasium.error.Error as error:
+        do = "See `agentdistill envs list`, or write module:Name-v0 for an id that a module registers."
+        raise ConfigError(f"Gymnasium cannot make `{name}`.", f"{error}", do) from error
+    try:
+        check_env(env, skip_render_check=True)
+    except Exception as error:
+        raise EnvironmentFailure(
+            f"`{name}` fails Gymnasium's check_env.", f"{type(error).__name__}: {error}."
+        ) from error
+    finally:
+        env.close()
+    click.echo(f"{click.style('ok', fg='green')}  {name}: gymnasium.utils.env_checker.check_env passes")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +16,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from agentdistill.evaluate.result import EvalResult
+    from agentdistill.records import Trajectory
     from agentdistill.training.run import RunResult
 
 SHOWN_TURNS = 4
@@ -97,6 +98,35 @@ class Progress:
         if result.comparison is not None:
             self._line(f"         {paired_line(result.comparison.overall)}")
         self._line(f"saved    {result.directory}/  (student, checkpoints, results.json, episodes)")
+
+    def episodes(self, total: int) -> Callable[[Trajectory], None]:
+        """Counts episodes as they end.
+
+        Args:
+            total: how many there will be.
+
+        Returns:
+            What to call with each episode.
+        """
+        ended, won = 0, 0
+        began = time.monotonic()
+
+        def count(trajectory: Trajectory) -> None:
+            nonlocal ended, won
+            ended, won = ended + 1, won + trajectory.success
+            left = (time.monotonic() - began) / ended * (total - ended)
+            line = f"episode {ended:>4} of {total}  won {won}  eta {_clock(left)}"
+            if self._console.is_terminal:
+                self._redraw(line, ended, total)
+            elif ended == total or ended * 10 // total != (ended - 1) * 10 // total:
+                self._line(line)
+
+        return count
+
+    def show(self, picture: RenderableType) -> None:
+        """Shows a table."""
+        self._stop()
+        self._console.print(picture)
 
     def note(self, line: str) -> None:
         """Shows any other line."""

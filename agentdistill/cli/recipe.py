@@ -32,9 +32,10 @@ class RecipeCommand(click.Command):
             return super().parse_args(ctx, rest)
         except click.NoSuchOption as error:
             match = _SECTION.fullmatch(error.option_name)
-            if match:
-                error.message += f" Options of a recipe are dotted: --{match[1]}.KEY VALUE."
-            raise
+            if match is None:
+                raise
+            message = f"{error.format_message()} Options of a recipe are dotted: --{match[1]}.KEY VALUE."
+            raise click.UsageError(message, ctx) from error
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """The usage line says that overrides are taken."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentdistill.config.merge import merge, nest, origin_of
+from agentdistill.config.merge import merge, nest, origin_of, without_none
 from agentdistill.config.problems import Problem, find_problems, raise_problems
 from agentdistill.config.resolved import Origin, ResolvedConfig, leaves
 from agentdistill.config.schema import EnvSection, PluginSection, RunConfig, section_kinds
@@ -17,6 +17,7 @@ from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.plugins.suggest import hint, listing
 
 COMMAND_LINE = Origin("command line")
+GIVEN = Origin("given in Python")
 
 
 def find_recipe(recipe: str, registry: PluginRegistry) -> Path:
@@ -61,7 +62,7 @@ def read_layer(path: Path) -> dict[str, Any]:
 
 
 def load_config(
-    recipes: Sequence[str] = (),
+    recipes: Sequence[str | Mapping[str, Any]] = (),
     overrides: Mapping[str, Any] | None = None,
     *,
     registry: PluginRegistry | None = None,
@@ -70,7 +71,7 @@ def load_config(
     """Resolves a configuration.
 
     Args:
-        recipes: names or paths of TOML files, merged left to right.
+        recipes: names or paths of TOML files, or nested mappings as one would hold; merged left to right.
         overrides: values by dotted path, applied last. Strings are read as TOML scalars where they are any.
         registry: the loaded plugins; modules of `run.plugins` are added to it. None loads the installed ones.
         plugins: modules given with `-p`; they are recorded in `run.plugins`, so that a resumed run has them.
@@ -86,6 +87,9 @@ def load_config(
     registry.extend(plugins)
     layers: list[tuple[Mapping[str, Any], Origin]] = []
     for recipe in recipes:
+        if isinstance(recipe, Mapping):
+            layers.append((without_none(recipe), GIVEN))
+            continue
         path = find_recipe(recipe, registry)
         layers.append((read_layer(path), Origin("file", path.name)))
     raw = {".".join(p.replace("-", "_") for p in k.split(".")): v for k, v in (overrides or {}).items()}

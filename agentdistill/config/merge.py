@@ -94,3 +94,12 @@ def origin_of(path: str, origins: Mapping[str, Origin]) -> Origin | None:
             return origins[probe]
         probe = probe.rpartition(".")[0]
     return next((origin for known, origin in origins.items() if known.startswith(f"{path}.")), None)
+
+
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer as TOML could hold it: None is a key that is not there."""
+    return {
+        key: without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -24,7 +24,7 @@ class Origin:
         where: file name, or which plugin; "" when the kind says it all.
     """
 
-    kind: Literal["default", "plugin default", "file", "command line"]
+    kind: Literal["default", "plugin default", "file", "command line", "given in Python"]
     where: str = ""
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class ResolvedConfig:
     def _written(self, path: str) -> bool:
         """Somebody wrote this value: it is not a default."""
         origin = self.provenance.get(path)
-        return origin is not None and origin.kind in ("file", "command line")
+        return origin is not None and "default" not in origin.kind
 
     def require(self, *sections: str) -> None:
         """Checks that optional sections are there.

@@ -1,0 +1,72 @@
+"""`agentdistill eval`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from agentdistill.cli.recipe import (
+    OVERRIDES,
+    RecipeCommand,
+    load_registry,
+    plugin_option,
+    show_resolved,
+    split_plugins,
+)
+
+
+@click.command("eval", cls=RecipeCommand)
+@click.argument("recipe", nargs=-1)
+@plugin_option
+@click.option("--panel", metavar="ENV/PANEL", help="The panel to play (see `agentdistill envs list`), or a panel file.")
+@click.option("--limit", type=click.IntRange(min=1), help="Play a fixed subset of that many tasks.")
+@click.option("--output", metavar="DIR", help="Where results.json goes (default: runs/eval-PANEL-HASH).")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and where each value came from.")
+def evaluate(
+    recipe: tuple[str, ...],
+    plugins: tuple[str, ...],
+    panel: str | None,
+    limit: int | None,
+    output: str | None,
+    dry_run: bool,
+) -> None:
+    """Evaluate a student over a panel: student only, full depth, success with its interval.
+
+    The model is --student.model NAME. A student that a run wrote (runs/NAME/student) is asked as in that run's
+    recipe; for other models give RECIPEs, or the defaults hold.
+    """
+    from agentdistill.training.evaluation import resolve_evaluation
+
+    registry = load_registry(plugins)
+    more = {"eval.panel": panel, "eval.limit": limit}
+    overrides = {**click.get_current_context().meta[OVERRIDES], **{k: v for k, v in more.items() if v is not None}}
+    resolved = resolve_evaluation(recipe, overrides, registry, split_plugins(plugins)[0])
+    if dry_run:
+        show_resolved(resolved)
+        return
+    from agentdistill.atomic import write_json, write_text
+    from agentdistill.cli.progress import Progress
+    from agentdistill.errors import ConfigError
+    from agentdistill.evaluate.table import result_table
+    from agentdistill.training.assembly import Parts
+    from agentdistill.training.evaluation import evaluate_parts, panel_of
+
+    name = re.sub(r"[^\w.-]+", "-", str(resolved.config.eval.panel))
+    directory = Path(output) if output else Path("runs") / f"eval-{name}-{resolved.hash[:8]}"
+    if (directory / "results.json").exists():
+        raise ConfigError(
+            f"There is a result in {directory} already.",
+            "An evaluation never overwrites another one's results.",
+            "Choose another directory with --output, or delete it.",
+        )
+    parts = Parts(resolved, registry)
+    tasks = panel_of(parts)
+    with Progress() as progress:
+        result = evaluate_parts(parts, progress.episodes(len(tasks.tasks)))
+    progress.show(result_table(result))
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(directory / "config.toml", resolved.to_toml())
+    write_json(directory / "results.json", result.to_dict())
+    progress.note(f"saved    {directory / 'results.json'}")

@@ -1,0 +1,145 @@
+"""Evaluation outside a run: a model, a panel, and the recipe that says how the model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentdistill.config.load import load_config
+from agentdistill.config.resolved import ResolvedConfig
+from agentdistill.errors import ConfigError
+from agentdistill.evaluate.panel import resolve_panel
+from agentdistill.evaluate.result import EvalResult
+from agentdistill.evaluate.run import evaluate as evaluate_panel
+from agentdistill.models import LoadedModel, fingerprint
+from agentdistill.plugins.registry import PluginRegistry
+from agentdistill.records import Panel, Trajectory
+from agentdistill.training.assembly import Parts
+
+if TYPE_CHECKING:
+    from agentdistill.training.run import Run
+
+
+def recipe_of(model: str) -> str | None:
+    """The recipe a student was trained with: `config.toml` beside or above its directory, as runs write it.
+
+    Args:
+        model: what the user called the model.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return None
+    found = [place / "config.toml" for place in (folder, folder.parent) if (place / "config.toml").is_file()]
+    return str(found[0]) if found else None
+
+
+def resolve_evaluation(
+    recipes: Sequence[str | Mapping[str, Any]],
+    overrides: Mapping[str, Any],
+    registry: PluginRegistry,
+    plugins: Sequence[str] = (),
+) -> ResolvedConfig:
+    """Resolves the configuration of an evaluation.
+
+    Without a recipe, a student that a run wrote is asked as in its own recipe; and without an environment, the
+    panel's name says which.
+
+    Raises:
+        ConfigError: a value is wrong, or there is no panel, environment or student.
+    """
+    student = overrides.get("student.model")
+    if not recipes and student and (own := recipe_of(str(student))):
+        recipes = (own,)
+    panel = overrides.get("eval.panel")
+    resolved = load_config(recipes, overrides, registry=registry, plugins=plugins)
+    if resolved.config.env is None and panel:
+        named = {"env.type": str(panel).partition("/")[0], **overrides}
+        resolved = load_config(recipes, named, registry=registry, plugins=plugins)
+    resolved.require("env", "student")
+    if resolved.config.eval.panel is None:
+        known = ", ".join(registry.names("benchmark")) or "none is registered"
+        raise ConfigError(
+            "There is no panel to evaluate on.", "eval.panel is not set.", f"Add --panel; known: {known}."
+        )
+    return resolved
+
+
+def panel_of(parts: Parts) -> Panel:
+    """The configured panel, limited as configured.
+
+    Raises:
+        ConfigError: none is configured, or it does not exist.
+    """
+    section = parts.config.eval
+    if section.panel is None:
+        raise ConfigError("There is no panel to evaluate on.", "eval.panel is not set.", "Add --eval.panel ENV/PANEL.")
+    return resolve_panel(section.panel, source=parts.eval_source, registry=parts.registry, limit=section.limit)
+
+
+def evaluate_parts(parts: Parts, on_episode: Callable[[Trajectory], None] | None = None) -> EvalResult:
+    """Evaluates the student of assembled parts over the configured panel.
+
+    Args:
+        parts: environment, student, engine and context of a resolved configuration.
+        on_episode: sees each episode as it ends.
+    """
+    student = parts.student
+    return evaluate_panel(
+        panel_of(parts),
+        source=parts.eval_source,
+        engine=parts.engine,
+        renderer=parts.renderer,
+        context=parts.context,
+        settings=parts.eval_settings,
+        provenance=parts.provenance(evaluated=fingerprint(student.model, student.tokenizer)),
+        seed=parts.config.run.seed,
+        on_episode=on_episode,
+    )
+
+
+def evaluate(
+    student: Run | LoadedModel | str,
+    panel: str,
+    *,
+    recipes: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    registry: PluginRegistry | None = None,
+) -> EvalResult:
+    """Evaluates a student: it plays every task of a panel alone, from the start, at full depth.
+
+    Args:
+        student: a run (its student as it is now, asked as in its recipe), a loaded model, or a model's name,
+            directory or hub id.
+        panel: "<environment>/<panel>", or a panel file.
+        recipes: recipes that say how the model is asked. Without any, a run and a directory that a run wrote
+            bring their own, and other models get the defaults.
+        overrides: values by dotted path, e.g. {"eval.temperature": 0.4}.
+        limit: play a fixed subset of that many tasks.
+        registry: the loaded plugins; None loads the installed ones.
+
+    Returns:
+        The result; `result.success` is an estimate with its interval.
+
+    Raises:
+        AgentDistillError: the configuration, the data or the model cannot be used.
+    """
+    run = None if isinstance(student, LoadedModel | str) else student
+    registry = registry or (run.registry if run is not None else PluginRegistry.load())
+    given: dict[str, Any] = {"eval.panel": panel, **(overrides or {})}
+    if limit is not None:
+        given["eval.limit"] = limit
+    if isinstance(student, str):
+        given["student.model"] = student
+    elif isinstance(student, LoadedModel):
+        given.setdefault("student.model", student.name)
+    layers: Sequence[str | Mapping[str, Any]] = recipes
+    if run is not None and not recipes:
+        layers = [run.resolved.values]
+    parts = Parts(resolve_evaluation(layers, given, registry), registry)
+    if run is not None:
+        parts.student = run.student
+    elif isinstance(student, LoadedModel):
+        parts.student = student
+    return evaluate_parts(parts)
