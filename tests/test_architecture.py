@@ -94,8 +94,9 @@ def rooms() -> dict[str, tuple[frozenset[str], str]]:
 
 def room_of(module: str) -> str:
     """The room of a module, "" for the package root; `python -m agentdistill` is the command line's door."""
-    name = module.split(".")[1] if "." in module else ""
-    return "cli" if name == "__main__" else name
+    parts = module.split(".")[1:]
+    inner = ".".join(parts[:2])
+    return inner if inner in rooms() else "cli" if parts[:1] == ["__main__"] else "".join(parts[:1])
 
 
 def targets(imported: Import) -> Iterator[str]:
@@ -110,7 +111,8 @@ def test_every_room_is_in_the_table_and_the_other_way_round() -> None:
         path.stem for path in (ROOT / "agentdistill").iterdir()
         if (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").exists()
     }  # fmt: skip
-    assert on_disk == set(rooms())
+    assert on_disk == {name for name in rooms() if "." not in name}
+    assert all((ROOT / "agentdistill" / f"{name.replace('.', '/')}.py").is_file() for name in rooms() if "." in name)
     for name, (allowed, torch) in rooms().items():
         assert allowed <= set(rooms()) - {name}, name
         assert torch in {"never", "lazily", "yes"}, name
@@ -136,7 +138,9 @@ def test_what_the_table_allows_is_not_far_from_what_is_used() -> None:
         if room:
             used[room] |= {room_of(t) for t in targets(imported) if t.split(".")[0] == "agentdistill"} & set(rooms())
     spare = {name: sorted(allowed - used[name]) for name, (allowed, _) in rooms().items()}
-    assert all(len(unused) <= 2 for name, unused in spare.items() if name not in {"training", "cli"}), spare
+    assert all(
+        len(unused) <= 2 for name, unused in spare.items() if name not in {"training", "cli", "plugins.smoke"}
+    ), spare
 
 
 def test_torch_is_imported_only_where_the_table_says() -> None:
