@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 import click
 
 from agentdistill.cli.columns import columns
-from agentdistill.cli.recipe import load_registry, plugin_option
+from agentdistill.cli.recipe import RecipeCommand, load_registry, plugin_option, resolve
+
+_GYMNASIUM_ID = re.compile(r"([\w.]+:)?([\w-]+/)?[\w.-]+-v\d+")
 
 
 @click.group()
