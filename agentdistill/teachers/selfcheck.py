@@ -1,5 +1,4 @@
-"""Checks made before a run learns anything: that teacher and student speak of the same tokens, and that a row is
-scored as it was sampled.
+"""Checks made before a run learns anything: token ids mean the same to both, a row is scored as it was sampled.
 
 If the student, put in the teacher's place, does not reproduce the log-probabilities of its own rollouts, then some
 position is off by one, a template differs, a temperature leaks in or a cache is stale, and every advantage of the run

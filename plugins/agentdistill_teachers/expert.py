@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from agentdistill.conversation.base import ContextPolicy
+from agentdistill.conversation.template import ChatRenderer
 from agentdistill.errors import ConfigError, TrainingError
 from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel
@@ -39,20 +40,17 @@ class ExpertTeacher:
     needs: frozenset[str] = frozenset({"expert_action"})
     tokenizer: Any = None
 
-    def __init__(
-        self, config: ExpertConfig, tokenizer: Any, context: ContextPolicy, stop_ids: Sequence[int], vocabulary: int
-    ) -> None:
+    def __init__(self, config: ExpertConfig, renderer: ChatRenderer, context: ContextPolicy, vocabulary: int) -> None:
         """Makes a teacher.
 
         Args:
             config: the smoothing.
-            tokenizer: the student's.
+            renderer: tokenises responses for the student; any of its stop ids is the expert's terminator.
             context: renders an action as the response that takes it.
-            stop_ids: tokens that end a response; any of them is the expert's terminator.
             vocabulary: number of token ids of the student, V.
         """
-        self.config, self._tokenizer, self._context = config, tokenizer, context
-        self._stop_ids, self._vocabulary = frozenset(int(i) for i in stop_ids), vocabulary
+        self.config, self._renderer, self._context = config, renderer, context
+        self._stop_ids, self._vocabulary = renderer.stop_ids, vocabulary
         self._hit = math.log((1 - config.epsilon) + config.epsilon / vocabulary)
         self._miss = math.log(config.epsilon / vocabulary)
         self._encoded: dict[str, list[int]] = {}
@@ -60,8 +58,8 @@ class ExpertTeacher:
     @property
     def fingerprint(self) -> str:
         """Over the smoothing, the vocabulary and the prompt format."""
-        parts = ["expert", self.config.epsilon, self._vocabulary, sorted(self._stop_ids), self._context.prompt_hash]
-        return digest(parts)[:16]
+        who = [self._renderer.fingerprint, list(self._stop_ids), self._context.prompt_hash]
+        return digest(["expert", self.config.epsilon, self._vocabulary, *who])[:16]
 
     def score(self, trajectories: Sequence[Trajectory], request: ScoreRequest) -> list[list[TeacherScores]]:
         """Scores the student's tokens against `step.info["expert_action"]`; turns without one stay NaN.
@@ -114,8 +112,7 @@ class ExpertTeacher:
 
     def _encode(self, action: str) -> list[int]:
         if action not in self._encoded:
-            text = self._context.render_action(action)
-            self._encoded[action] = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+            self._encoded[action] = self._renderer.response(self._context.render_action(action))[:-1]
         return self._encoded[action]
 
 
@@ -131,8 +128,6 @@ def expert_teacher(
     Raises:
         ConfigError: there is no context policy to say how the expert would write.
     """
-    from agentdistill.conversation.template import ChatRenderer
-
     if context is None:
         raise ConfigError(
             "The expert teacher needs the run's context policy.",
@@ -140,4 +135,4 @@ def expert_teacher(
             "Give the run an [env] section with a context.",
         )
     vocabulary = student.model.get_output_embeddings().weight.shape[0]
-    return ExpertTeacher(config, student.tokenizer, context, ChatRenderer(student.tokenizer).stop_ids, vocabulary)
+    return ExpertTeacher(config, ChatRenderer(student.tokenizer, per_turn=True), context, vocabulary)
