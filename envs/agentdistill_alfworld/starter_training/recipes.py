@@ -48,7 +48,7 @@ class Run:
 
 
 RUNS = (
-    Run("teacher", layers=3, schedule=Schedule(steps=12000), snapshots={12000: "teacher"}, seed=1),
+    Run("teacher", layers=3, schedule=Schedule(steps=9000), snapshots={9000: "teacher"}, seed=1),
     Run(
         "student",
         layers=2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +57,7 @@ def train(
     data: Iterable[Batch],
     schedule: Schedule,
     *,
-    every: int = 500,
+    report_at: Container[int] = (),
     report: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Trains a model in place.
@@ -66,8 +66,8 @@ def train(
         model: the model, float32.
         data: at least as many batches as steps to take.
         schedule: how long and how fast.
-        every: steps between reports.
-        report: called every so many steps and at the end, with the model in eval mode.
+        report_at: steps after which to report.
+        report: called after those, with the model in eval mode.
 
     Raises:
         RuntimeError: the data ran out, or the loss is not finite.
@@ -95,7 +95,7 @@ def train(
         losses.append(loss.item())
         tokens += int((batch.ids != 0).sum())
         targets += int(batch.target.sum())
-        if report is not None and (step % every == 0 or step == last):
+        if report is not None and step in report_at:
             recent = losses[-200:]
             model.eval()
             report(Progress(step, tokens, targets, sum(recent) / len(recent)))
