@@ -46,9 +46,10 @@ def evaluate(
     if dry_run:
         show_resolved(resolved)
         return
-    from agentdistill.atomic import write_json, write_text
+    from agentdistill.atomic import write_text
     from agentdistill.cli.progress import Progress
     from agentdistill.errors import ConfigError
+    from agentdistill.evaluate.result import save_result
     from agentdistill.evaluate.table import result_table
     from agentdistill.training.assembly import Parts
     from agentdistill.training.evaluation import evaluate_parts, panel_of
@@ -68,5 +69,5 @@ def evaluate(
     progress.show(result_table(result))
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "config.toml", resolved.to_toml())
-    write_json(directory / "results.json", result.to_dict())
+    save_result(result, directory / "results.json")
     progress.note(f"saved    {directory / 'results.json'}")

@@ -77,8 +77,8 @@ def _weights(function: Callable[[Any, Any], Any], statistics: Any, config: Any, 
     _require(bool((weights[mask] >= 0).all()), "it returned a negative weight")
     _require(torch.equal(function(statistics, config)[mask], weights[mask]), "it gives other weights when asked again")
     for name in statistics.__dataclass_fields__:
-        same = torch.equal(torch.nan_to_num(getattr(statistics, name)), torch.nan_to_num(getattr(before, name)))
-        _require(same, f"it changed its input `{name}`")
+        now, then = getattr(statistics, name), getattr(before, name)
+        _require(torch.allclose(now, then, rtol=0, atol=0, equal_nan=True), f"it changed its input `{name}`")
     return f"finite float32 {list(shape)}, pure"
 
 

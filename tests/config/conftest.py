@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_distributions import install, registering
-from toy_plugins import RECIPE, TOYS
 
 from agentdistill.plugins import PluginRegistry
+from tests.config.toy_plugins import RECIPE, TOYS
+from tests.fake_distributions import install, registering
 
 __all__ = ["install", "recipe", "registering", "registry"]
 

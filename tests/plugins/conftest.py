@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fake_distributions import install, registering
+from tests.fake_distributions import install, registering
 
 __all__ = ["install", "registering"]
