@@ -37,11 +37,10 @@ def require_reuse(model: Any, context_length: int) -> None:
             "Ragged rows need an explicit attention mask, which it does not take.",
             f"Load the model with `sdpa` or `eager` attention. Or: {TURN_OFF}",
         )
-    kinds = sorted({*(getattr(config, "layer_types", None) or ["full_attention"])} - {"full_attention"})
-    window = getattr(config, "sliding_window", None)
-    if kinds and not (kinds == ["sliding_attention"] and window is not None and window >= context_length):
+    partial = _partial_attention(config, context_length)
+    if partial:
         raise ConfigError(
-            f"The KV cache of {name} cannot be kept across turns: it has layers of type {', '.join(kinds)}.",
+            f"The KV cache of {name} cannot be kept across turns: it has {partial}.",
             "Only layers that attend to the full context can forget the end of a conversation and go on from there.",
             TURN_OFF,
         )
@@ -59,6 +58,22 @@ def require_reuse(model: Any, context_length: int) -> None:
             "It does not take attention masks and position ids per row as other models do.",
             TURN_OFF,
         )
+
+
+def _partial_attention(config: Any, context_length: int) -> str:
+    """What in a model's layers does not attend to the full context; "" when all do."""
+    layer_types = getattr(config, "layer_types", None)
+    others = sorted({*(layer_types or ())} - {"full_attention", "sliding_attention"})
+    if others:
+        return f"layers of type {', '.join(others)}"
+    window = getattr(config, "sliding_window", None)
+    # Some configs carry a window that no layer uses; those without layer types use it in every layer.
+    used = "sliding_attention" in layer_types if layer_types else getattr(config, "use_sliding_window", True)
+    if used and layer_types and window is None:
+        return "sliding windows of unknown length"
+    if used and window is not None and window < context_length:
+        return f"sliding windows of {window} tokens, less than its context of {context_length}"
+    return ""
 
 
 @torch.no_grad()
