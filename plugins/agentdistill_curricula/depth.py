@@ -27,10 +27,10 @@ class DepthConfig(PluginConfig):
         first: number of the first batch: 0, or 1 as the released code counts.
     """
 
-    start: int = Field(1, ge=1)
-    every: int = Field(2, ge=1)
-    maximum: int | None = Field(None, ge=1)
-    first: int = Field(0, ge=0)
+    start: int = Field(default=1, ge=1)
+    every: int = Field(default=2, ge=1)
+    maximum: int | None = Field(default=None, ge=1)
+    first: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> DepthConfig:

@@ -45,11 +45,11 @@ class OpdConfig(PluginConfig):
     support: Literal["sampled", "full"] = "sampled"
     gradient: Literal["auto", "policy-gradient", "direct"] = "auto"
     estimator: Literal["k1", "k2", "k3"] | None = None
-    beta: float = Field(0.5, ge=0.0, le=1.0)
-    temperature: float = Field(1.0, gt=0.0)
-    log_ratio_clip: float = Field(20.0, gt=0.0)
-    ratio_clip: float = Field(0.2, gt=0.0, lt=1.0)
-    dual_clip: float = Field(3.0, gt=1.0)
+    beta: float = Field(default=0.5, ge=0.0, le=1.0)
+    temperature: float = Field(default=1.0, gt=0.0)
+    log_ratio_clip: float = Field(default=20.0, gt=0.0)
+    ratio_clip: float = Field(default=0.2, gt=0.0, lt=1.0)
+    dual_clip: float = Field(default=3.0, gt=1.0)
 
     @model_validator(mode="after")
     def _possible(self) -> OpdConfig:

@@ -25,9 +25,9 @@ class SodConfig(PluginConfig):
             step of almost no divergence switches every later step off.
     """
 
-    delta: float = Field(0.2, ge=0.0)
-    epsilon: float = Field(1e-6, gt=0.0)
-    first_floor: float = Field(0.0, ge=0.0)
+    delta: float = Field(default=0.2, ge=0.0)
+    epsilon: float = Field(default=1e-6, gt=0.0)
+    first_floor: float = Field(default=0.0, ge=0.0)
 
 
 def sod(steps: StepStatistics, config: SodConfig) -> Tensor:

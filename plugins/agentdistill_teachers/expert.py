@@ -25,7 +25,7 @@ class ExpertConfig(PluginConfig):
         epsilon: mass spread evenly over the vocabulary, in (0, 1).
     """
 
-    epsilon: float = Field(0.01, gt=0.0, lt=1.0)
+    epsilon: float = Field(default=0.01, gt=0.0, lt=1.0)
 
 
 class ExpertTeacher:

@@ -31,8 +31,8 @@ class LocalConfig(PluginConfig):
     model: str
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    batch_tokens: int = Field(16384, ge=1)
-    chunk: int = Field(64, ge=1)
+    batch_tokens: int = Field(default=16384, ge=1)
+    chunk: int = Field(default=64, ge=1)
     positions: Literal["written", "all"] = "written"
 
 
