@@ -79,6 +79,12 @@ def play(
     results: list[Trajectory | None] = [None] * len(requests)
     flights: list[_Flight] = []
     idle: list[TextEnv] = []
+    opened: dict[int, TextEnv] = {}
+
+    def make() -> TextEnv:
+        env = source.make()
+        opened[id(env)] = env
+        return env
 
     def land(flight: _Flight) -> None:
         engine.release([flight.session])
@@ -86,7 +92,7 @@ def play(
         results[flight.index] = trajectory
         if flight.episode.stop is StopReason.ABORTED:
             with suppress(Exception):  # it is broken already
-                flight.env.close()
+                opened.pop(id(flight.env)).close()
         else:
             idle.append(flight.env)
         if on_episode is not None:
@@ -95,7 +101,7 @@ def play(
     def refill() -> None:
         while waiting and len(flights) < settings.concurrency:
             index, request = waiting.popleft()
-            env = idle.pop() if idle else source.make()
+            env = idle.pop() if idle else make()
             flight = _Flight(index, Episode(request, env, context, settings), RowBuilder(renderer), env)
             flight.episode.begin()
             if flight.episode.stop is None:
@@ -116,7 +122,7 @@ def play(
             refill()
     finally:
         engine.release([flight.session for flight in flights])
-        for env in [*idle, *(flight.env for flight in flights)]:
+        for env in opened.values():
             env.close()
     return [trajectory for trajectory in results if trajectory is not None]
 

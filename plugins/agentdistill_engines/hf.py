@@ -49,7 +49,8 @@ class HfEngine:
     """
 
     def __init__(self, config: HfConfig, model: LoadedModel) -> None:
-        self._model: Any = model.model
+        # Adapters live inside the layers: the model below the wrapper samples with them, and knows every argument.
+        self._model: Any = model.model.get_base_model() if hasattr(model.model, "get_base_model") else model.model
         self._context = _context_length(config, self._model)
         self._most = config.max_sessions
         if self._most < 1:

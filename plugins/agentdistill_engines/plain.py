@@ -10,6 +10,12 @@ import numpy.typing as npt
 import torch
 
 
+def accepted(model: Any) -> frozenset[str]:
+    """Names of the arguments a model's forward pass takes; those of the model inside, when adapters wrap it."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return frozenset(inspect.signature(inner.forward).parameters)
+
+
 class PlainStepper:
     """Feeds whole prompts of one length, then token by token with whatever cache the model itself makes.
 
@@ -25,7 +31,7 @@ class PlainStepper:
         self._model = model
         self._tokens = torch.from_numpy(prompts).to(model.device)
         self._memory: dict[str, Any] = {}
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in accepted(model) else {}
 
     def first(self) -> torch.Tensor:
         """Feeds the prompts; returns the logits [rows, V] of each row's first new token."""

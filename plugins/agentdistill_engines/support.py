@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
 import torch
 
 from agentdistill.errors import ConfigError
+from agentdistill_engines.plain import accepted
 from agentdistill_engines.reuse import ReuseStepper
 from agentdistill_engines.slots import SlotCache, SlotTable
 
@@ -44,7 +44,7 @@ def require_reuse(model: Any, context_length: int) -> None:
             "Only layers that attend to the full context can forget the end of a conversation and go on from there.",
             TURN_OFF,
         )
-    if not {"position_ids", "past_key_values", "logits_to_keep"} <= set(inspect.signature(model.forward).parameters):
+    if not {"position_ids", "past_key_values", "logits_to_keep"} <= accepted(model):
         raise ConfigError(
             f"The KV cache of {name} cannot be kept across turns.",
             "Its forward pass does not take position ids, a cache object and `logits_to_keep`.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -143,3 +144,21 @@ def test_bfloat16_keeps_its_cache():
     engine = HfEngine(HfConfig(), SimpleNamespace(model=model))
     generation = engine.generate([GenerationRequest("a", [5, 6, 7])], Sampling(4, (), 0.0))[0]
     assert len(generation.token_ids) == 4
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_adapters_are_sampled_with(reuse):
+    model = tiny_model(seed=2)
+    request, sampling = GenerationRequest("a", list(range(50, 70))), Sampling(6, (), 0.0)
+    plain = HfEngine(HfConfig(kv_reuse=reuse), SimpleNamespace(model=model)).generate([request], sampling)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        adapted = peft.get_peft_model(
+            model, peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        )
+    generation = HfEngine(HfConfig(kv_reuse=reuse), SimpleNamespace(model=adapted)).generate([request], sampling)[0]
+    with torch.no_grad():
+        ids = torch.tensor([[*request.prompt, *generation.token_ids]])
+        scores = adapted(input_ids=ids).logits.log_softmax(-1)[0, len(request.prompt) - 1 : -1]
+    assert np.allclose(generation.logprobs, scores.max(-1).values, atol=1e-4)
+    assert generation.logprobs != plain.logprobs
