@@ -1,13 +1,13 @@
 """Environments of plugins under their Gymnasium ids, whichever of the two packages is imported first.
 
-A plugin's module may say `GYMNASIUM_IDS = {"namespace/Name-v0": "package.module:Class"}`. Gymnasium loads no entry
-points, so we register these ids: at `import agentdistill` when gymnasium is there already, otherwise as soon as
-somebody imports gymnasium. Until then nothing is loaded, so the command line stays fast.
+A plugin's module may say `GYMNASIUM_IDS = {"namespace/Name-v0": "package.module:Class"}`, above its imports (a
+program may import the plugin before it imports us). Gymnasium loads no entry points, so we register these ids: at
+`import agentdistill` when gymnasium is there already, otherwise as soon as somebody imports gymnasium. Until then
+nothing is loaded, so the command line stays fast.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import warnings
 from collections.abc import Sequence
@@ -61,18 +61,23 @@ def follow_gymnasium() -> None:
 
 
 class _Follower:
-    """A meta path finder: waits for the import of gymnasium, finds it in the ordinary way, and disappears."""
+    """A meta path finder: waits for the import of gymnasium, and lets the other finders find it.
+
+    Somebody may only ask whether gymnasium could be imported, so it stays until the import really happens.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _HOST:
             return None
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _RegisteringLoader(spec.loader)  # type: ignore[assignment]
-        return spec
+        for finder in sys.meta_path:
+            spec = None if isinstance(finder, _Follower) else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _RegisteringLoader(spec.loader)  # type: ignore[assignment]
+                return spec
+        return None
 
 
 class _RegisteringLoader:
@@ -89,6 +94,7 @@ class _RegisteringLoader:
         return created
 
     def exec_module(self, module: ModuleType) -> None:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Follower)]
         if module.__spec__ is not None:
             module.__spec__.loader = self._original
         module.__loader__ = self._original

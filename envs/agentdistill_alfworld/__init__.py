@@ -1,8 +1,9 @@
 """ALFWorld for agentdistill: the real engine and a fast one, real games and generated ones, three experts."""
 
-from agentdistill import hookimpl
-
+# Above the import, which reads it when gymnasium was imported first and this package second.
 GYMNASIUM_IDS = {"agentdistill/ALFWorld-v0": "agentdistill_alfworld.env:AlfworldEnv"}
+
+from agentdistill import hookimpl  # noqa: E402
 
 _HERE = "agentdistill_alfworld"
 

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from agentdistill.errors import DataError
 from agentdistill_alfworld import cache, data
 from agentdistill_alfworld.data import disk_split
 from agentdistill_alfworld.upstream import import_alfworld
-
-from agentdistill.errors import DataError
 
 
 def rewrite(path: Path, **changes) -> None:
@@ -147,7 +147,7 @@ def test_no_variable_no_folder_no_split_no_games(few_games, tmp_path, monkeypatc
     with pytest.raises(DataError, match="the splits there are: valid_seen"):
         disk_split("valid_unseen", few_games(1))
     (trials(tmp_path / "data")[0] / "game.tw-pddl").write_text("")
-    with pytest.raises(DataError, match="no usable game.*game.tw-pddl is damaged"):
+    with pytest.raises(DataError, match=r"no usable game.*game.tw-pddl is damaged"):
         disk_split("valid_seen", tmp_path / "data")
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from agentdistill_alfworld.data import disk_split
-from agentdistill_alfworld.dialect import GameText, shipped, to_move, to_put, upgrade, with_goal_blank
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentdistill.errors import DataError
+from agentdistill_alfworld.data import disk_split
+from agentdistill_alfworld.dialect import GameText, shipped, to_move, to_put, upgrade, with_goal_blank
 
 
 def grammar_with(goal: str) -> str:
-    domain, grammar = shipped()
+    _, grammar = shipped()
     return grammar.replace("Your task is to: UNKNOWN GOAL.", json.dumps(f"Your task is to: {goal}.")[1:-1])
 
 

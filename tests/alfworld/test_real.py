@@ -8,15 +8,16 @@ import statistics
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from stock import stock_engine, write_text
+
+from agentdistill.errors import DataError, EnvironmentFailure
 from agentdistill_alfworld import real_env, translation
 from agentdistill_alfworld.data import disk_split
 from agentdistill_alfworld.dialect import GameText, upgrade
 from agentdistill_alfworld.real import RealGame
-from stock import stock_engine, write_text
-
-from agentdistill.errors import DataError, EnvironmentFailure
 
 NONSENSE = ["", "   ", "xyzzy", "LOOK", "take apple 99 from fridge 1", "go to  fridge 1", "put", "ü\n"]
 
@@ -142,12 +143,12 @@ def test_nothing_global_changes(real_data, monkeypatch, capsys):
     monkeypatch.setenv("AGENTDISTILL_CACHE", str(real_data / "no-cache-yet"))
     monkeypatch.setattr(sys, "argv", ["mine", "alone"])
     text = upgrade(disk_split("valid_seen").games[5].text())
-    before = (sys.stdout, dict(os.environ), random.getstate(), gc.isenabled(), os.getcwd())
+    before = (sys.stdout, dict(os.environ), random.getstate(), gc.isenabled(), Path.cwd())
     game = RealGame(text)
     game.reset()
     game.step("look")
     assert sys.argv == ["mine", "alone"]
-    assert (sys.stdout, dict(os.environ), random.getstate(), gc.isenabled(), os.getcwd()) == before
+    assert (sys.stdout, dict(os.environ), random.getstate(), gc.isenabled(), Path.cwd()) == before
     assert capsys.readouterr() == ("", "")
 
 
@@ -198,7 +199,7 @@ def test_libraries_are_handed_on(real_data):
 
 
 def test_it_is_as_fast_as_promised(real_data, tmp_path, monkeypatch):
-    """Limits of the issue: 8 ms a step, 100 ms a repeated reset, 400 ms the first load; medians, in seconds of one core."""
+    """8 ms a step, 100 ms a repeated reset, 400 ms the first load; medians, in seconds of one core."""
     monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path))
     games = disk_split("valid_seen").games
     texts = [upgrade(file.text()) for file in games[:: len(games) // 7]]
