@@ -91,7 +91,11 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self._release_advisor()
         self._game = None  # a game that cannot be loaded must not leave the last one in play
         playable = self.source.game(self._task)
-        self._game = self._load(playable)
+        try:
+            self._game = self._load(playable)
+        except DataError as error:
+            what = f"The game `{self._task.key}` of the split `{self._task.split}` cannot be played."
+            raise DataError(what, f"{error.what} {error.why}", error.do) from error
         self._first = self._game.reset()
         self._goal = self._first.rpartition("Your task is to: ")[2].strip().removesuffix(".")
         self._history = []
