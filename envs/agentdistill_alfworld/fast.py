@@ -342,7 +342,8 @@ class FastGame:
             return None
         game = world.game
         if o in game.receptacle_objects:
-            inside = [world.articles[inner] for inner, outer in game.inside_objects if outer == o]
+            # Some real problems put a pan inside itself; the engine's two variables never mean the same thing.
+            inside = [world.articles[inner] for inner, outer in game.inside_objects if outer == o != inner]
             return f"This is a normal {name}. In it, you see {say.enumerate_names(inside)}."
         return say.object_view(
             name,

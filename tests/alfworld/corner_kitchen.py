@@ -32,7 +32,7 @@ _OBJECTS = {  # id: (properties, receptacles, locations)
     _id("Lettuce", 20): ("pickupable cleanable coolable sliceable isCool", (5,), (6,)),
     _id("Window", 21): ("", (), (9,)),
 }
-_INSIDE = ((12, 16), (20, 16), (15, 16))
+_INSIDE = ((12, 16), (16, 16), (20, 16), (15, 16), (17, 17))
 _FITS = {
     "Fridge": ("Apple", "Bowl", "Cup", "Lettuce"),
     "Microwave": ("Apple", "Cup", "Bread"),
