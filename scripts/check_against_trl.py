@@ -3,7 +3,7 @@
 Usage: python scripts/check_against_trl.py            (needs `trl`, which this package does not depend on)
 
 TRL's `GKDTrainer.generalized_jsd_loss` takes full logits; ours takes hidden states and output layers. Both run in
-float32 and in float64: in float64 they must agree, and in float32 ours must not be farther from that than rounding takes either.
+float32 and in float64: in float64 they must agree, and in float32 ours must stay as near to that as rounding allows.
 """
 
 from __future__ import annotations
