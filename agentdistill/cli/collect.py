@@ -43,6 +43,7 @@ def collect(
     resolved = resolve(recipe, plugins, registry)
     resolved.require("env", *(("student",) if agent == "student" else ()))
     from agentdistill.cli.progress import Progress
+    from agentdistill.cli.quiet import quiet_loading
     from agentdistill.errors import ConfigError
     from agentdistill.store import TrajectoryStore
     from agentdistill.training.assembly import Parts
@@ -58,6 +59,7 @@ def collect(
     count = episodes or len(parts.tasks)
     outcomes: Counter[str] = Counter()
     kept = 0
+    quiet_loading()
     with Progress() as progress, TrajectoryStore(directory) as store:
         seen = progress.episodes(count)
         for trajectory in _play(parts, agent, count):

@@ -29,8 +29,10 @@ def doctor(recipe: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     registry = load_registry(plugins)
     resolved = resolve(recipe, plugins, registry)
     resolved.require("env", "student", "teacher", "loss")
+    from agentdistill.cli.quiet import quiet_loading
     from agentdistill.training.assembly import Parts
 
+    quiet_loading()
     told: dict[str, str] = {}
     failed = [name for name, check in checks(Parts(resolved, registry), registry) if not _report(name, check, told)]
     if failed:

@@ -48,6 +48,7 @@ def evaluate(
         return
     from agentdistill.atomic import write_text
     from agentdistill.cli.progress import Progress
+    from agentdistill.cli.quiet import quiet_loading
     from agentdistill.errors import ConfigError
     from agentdistill.evaluate.result import save_result
     from agentdistill.evaluate.table import result_table
@@ -64,6 +65,7 @@ def evaluate(
         )
     parts = Parts(resolved, registry)
     tasks = panel_of(parts)
+    quiet_loading()
     with Progress() as progress:
         result = evaluate_parts(parts, progress.episodes(len(tasks.tasks)))
     progress.show(result_table(result))

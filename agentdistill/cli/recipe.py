@@ -131,3 +131,36 @@ def show_resolved(resolved: ResolvedConfig) -> None:
 
     click.echo(f"# agentdistill {__version__}, configuration {resolved.hash}")
     click.echo(resolved.to_toml(provenance=True), nl=False)
+
+
+def check_resumable(resolved: ResolvedConfig, registry: PluginRegistry) -> None:
+    """Compares the configuration with the one that the run directory was made with, before anything is loaded.
+
+    Raises:
+        CheckpointError: they differ; every key that does is named.
+    """
+    from pathlib import Path
+
+    from agentdistill.config.load import load_config
+    from agentdistill.config.toml import format_value
+    from agentdistill.errors import CheckpointError
+
+    section = resolved.config.run
+    written = Path(section.directory or f"runs/{section.name}") / "config.toml"
+    if not section.resume or not written.is_file():
+        return
+    before = load_config([str(written)], registry=registry)
+    old, new = dict(before.leaves()), dict(resolved.leaves())
+
+    def show(value: Any) -> str:
+        return "not set" if value is None else format_value(value)
+
+    changed = [
+        f"{key} was {show(old.get(key))}, is {show(new.get(key))}" for key in resolved.differences(before.values)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"The run in {written.parent} was started with another configuration.",
+            "; ".join(changed) + ".",
+            "Resume it with the options of its start, or start another run with --output.",
+        )

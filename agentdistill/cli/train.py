@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from agentdistill.cli.recipe import RecipeCommand, load_registry, plugin_option, resolve, show_resolved
+from agentdistill.cli.recipe import RecipeCommand, check_resumable, load_registry, plugin_option, resolve, show_resolved
 
 
 @click.command(cls=RecipeCommand)
@@ -26,8 +26,11 @@ def train(recipe: tuple[str, ...], plugins: tuple[str, ...], dry_run: bool, resu
     if dry_run:
         show_resolved(resolved)
         return
+    check_resumable(resolved, registry)
     from agentdistill.cli.progress import Progress
+    from agentdistill.cli.quiet import quiet_loading
     from agentdistill.training.run import Run
 
+    quiet_loading()
     with Progress() as progress:
         progress.done(Run(resolved, registry, progress).train())

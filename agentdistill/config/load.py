@@ -17,7 +17,7 @@ from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.plugins.suggest import hint, listing
 
 COMMAND_LINE = Origin("command line")
-GIVEN = Origin("given in Python")
+GIVEN = Origin("given")
 
 
 def find_recipe(recipe: str, registry: PluginRegistry) -> Path:

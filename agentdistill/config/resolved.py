@@ -24,7 +24,7 @@ class Origin:
         where: file name, or which plugin; "" when the kind says it all.
     """
 
-    kind: Literal["default", "plugin default", "file", "command line", "given in Python"]
+    kind: Literal["default", "plugin default", "file", "command line", "given"]
     where: str = ""
 
     def __str__(self) -> str:

@@ -51,11 +51,10 @@ def resolve_evaluation(
     student = overrides.get("student.model")
     if not recipes and student and (own := recipe_of(str(student))):
         recipes = (own,)
-    panel = overrides.get("eval.panel")
+    panel = str(overrides.get("eval.panel") or "")
+    if panel and not panel.endswith(".json"):
+        recipes = ({"env": {"type": panel.partition("/")[0]}}, *recipes)
     resolved = load_config(recipes, overrides, registry=registry, plugins=plugins)
-    if resolved.config.env is None and panel:
-        named = {"env.type": str(panel).partition("/")[0], **overrides}
-        resolved = load_config(recipes, named, registry=registry, plugins=plugins)
     resolved.require("env", "student")
     if resolved.config.eval.panel is None:
         known = ", ".join(registry.names("benchmark")) or "none is registered"

@@ -192,8 +192,9 @@ class Run:
             self.registry.emit(RunError(learner.steps_done, error, self.directory))
             raise
         finally:
-            for tracker_ in loop.trackers:
-                tracker_.close()
+            loop.close()
+            if loop.store is not None:
+                loop.store.close()
         comparison = compare(before, after) if before is not None and after is not None else None
         results = {
             "before": before.to_dict() if before else None,
