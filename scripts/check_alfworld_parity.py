@@ -250,7 +250,9 @@ def main() -> int:
     if settings.out and settings.out.exists():
         for line in settings.out.read_text().splitlines():
             row = json.loads(line)
-            if row.pop("settings") == identity and row["game"] in games and row["player"] in settings.players:
+            same = row.pop("settings") == identity and row["game"] in games and row["player"] in settings.players
+            # What differed or failed is played again: that is what one looks at after a repair.
+            if same and not row.get("mismatch") and not row.get("error"):
                 done[row["game"], row["player"]] = row
     rows = list(done.values())
     missing = [key for key in games if any((key, name) not in done for name in settings.players)]
