@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from agentdistill.errors import TrainingError
-from agentdistill.learner.batch import LearnerBatch, task_name
+from agentdistill.learner.batch import LearnerBatch
+from agentdistill.learner.rows import task_name
 
 
 def dump_batch(batch: LearnerBatch, step: int, directory: Path | None, values: Mapping[str, Tensor]) -> Path:

@@ -140,7 +140,7 @@ class Learner:
         model.train()
         try:
             # Dropout depends on the seed and the step only, so a resumed run draws the same masks.
-            with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(int(digest(["dropout", settings.seed, self.steps_done])[:15], 16))
                 total = sum(self._backward(batch, p, coefficients, values) for p in passes)
         finally:

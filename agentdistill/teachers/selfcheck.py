@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from agentdistill.errors import TokenizationError, TrainingError
-from agentdistill.learner.batch import task_name
 from agentdistill.learner.heads import split_model
+from agentdistill.learner.rows import task_name
 from agentdistill.models import compare_tokenizers
 from agentdistill.records import ScoreRequest, StopReason, Trajectory
 from agentdistill.teachers.scoring import score_rows
