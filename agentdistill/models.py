@@ -60,6 +60,7 @@ def load_model(
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()  # bars of loading and saving would tear the run's own lines
     if dtype not in DTYPES:
         raise ConfigError(f"Unknown dtype {dtype!r}.", "", f"Use one of {', '.join(DTYPES)}.")
     path = _find(spec, registry)

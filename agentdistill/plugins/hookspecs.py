@@ -40,7 +40,7 @@ def agentdistill_register_contexts(register: Register) -> None:
 
 @hookspec
 def agentdistill_register_engines(register: Register) -> None:
-    """Registers engines. Target: callable (config, model=LoadedModel) -> `agentdistill.engines.base.Engine`."""
+    """Registers engines. Target: callable (config, model: LoadedModel) -> `agentdistill.engines.base.Engine`."""
 
 
 @hookspec
@@ -83,7 +83,11 @@ def agentdistill_register_curricula(register: Register) -> None:
 
 @hookspec
 def agentdistill_register_trackers(register: Register) -> None:
-    """Registers trackers. Target: callable (config, directory) -> object with `log(step, metrics)` and `close()`."""
+    """Registers trackers.
+
+    Target: callable (config, directory) -> object with `log(step, metrics)`, `truncate(step)`, which forgets what was
+    logged after a step because a resumed run logs it again, and `close()`.
+    """
 
 
 @hookspec

@@ -110,7 +110,6 @@ class Parts:
             _given(self.config.teacher),
             "teacher",
             student=self.student,
-            renderer=self.renderer,
             context=self.context,
             registry=self.registry,
         )

@@ -159,6 +159,13 @@ class TrainingLoop:
         self._emit(Restored(step=checkpoint.step, path=checkpoint.path))
         return checkpoint.step
 
+    def close(self) -> None:
+        """Lets go of the files of the run directory."""
+        for tracker in self.trackers:
+            tracker.close()
+        if self.store is not None:
+            self.store.close()
+
     def _learn(self, batch: Batch) -> dict[str, Any]:
         began = time.perf_counter()
         metrics: dict[str, Any] = {**batch.metrics, **self.learner.step(batch.trajectories, batch.scores)}

@@ -11,16 +11,17 @@ from agentdistill.training.demonstrations import no_demonstrations
 
 if TYPE_CHECKING:
     from agentdistill.records import Task
+    from agentdistill.teachers.selfcheck import SelfCheck
     from agentdistill.training.assembly import Parts
 
 
-def describe(parts: Parts, panel: Panel | None, self_score: float | None) -> list[str]:
+def describe(parts: Parts, panel: Panel | None, self_score: SelfCheck | None) -> list[str]:
     """The lines of the plan.
 
     Args:
         parts: the assembled run.
         panel: evaluation panel.
-        self_score: largest difference of the self-score check, None when it was not made.
+        self_score: the self-score check, None when it was not made.
     """
     config = parts.config
     assert config.env is not None and config.student is not None and config.teacher is not None
@@ -28,7 +29,7 @@ def describe(parts: Parts, panel: Panel | None, self_score: float | None) -> lis
     trainable = count_parameters(parts.student.model, trainable=True)
     total = count_parameters(parts.student.model)
     size = _count(total) if trainable == total else f"{_count(trainable)} of {_count(total)} trained"
-    check = "" if self_score is None else f" · self-score |Δ| {self_score:.0e} ok"
+    check = "" if self_score is None else f" · self-score |Δ| {self_score.max_abs:.0e} ok"
     lines = [
         f"plan     {config.rollout.tasks_per_step * config.rollout.samples_per_task} episodes x {config.optim.steps} steps "
         f"on {games} · {depths(parts.curriculum, parts.tasks[0], config.optim.steps, config.env.max_steps)}",
