@@ -34,7 +34,8 @@ class ChatRenderer:
     Attributes:
         incremental: the template keeps what it rendered when a conversation grows.
         problem: why it does not; "" when it does.
-        terminator: the token id the template writes after a response.
+        terminator: the token id the template writes after a response (the end-of-sequence token for a template
+            that is not incremental and writes none).
         stop_ids: token ids that end a response: the terminator first, then the tokenizer's end-of-sequence token.
 
     Raises:
@@ -201,13 +202,15 @@ class ChatRenderer:
         ids = self._encode(tail)
         special = {*self.tokenizer.all_special_ids, self.tokenizer.eos_token_id}
         special |= {index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        if not ids or ids[0] not in special:
-            raise TokenizationError(
-                "The chat template does not end a response with a special token.",
-                f"After a response it writes {tail[:40]!r}.",
-                "Use a template that closes the assistant's turn with a special token such as <|im_end|>.",
-            )
-        return int(ids[0])
+        if ids and ids[0] in special:
+            return int(ids[0])
+        if not self.incremental and self.tokenizer.eos_token_id is not None:
+            return int(self.tokenizer.eos_token_id)  # nothing is ever written after a response
+        raise TokenizationError(
+            "The chat template does not end a response with a special token.",
+            f"After a response it writes {tail[:40]!r}.",
+            "Use a template that closes the assistant's turn with a special token such as <|im_end|>.",
+        )
 
 
 def renderer_for(tokenizer: Any, context: Any, **options: Any) -> ChatRenderer:

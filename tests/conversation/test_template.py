@@ -105,6 +105,14 @@ def test_they_still_serve_contexts_with_a_fresh_prompt_each_turn():
         renderer_for(tokenizer, object())
 
 
+def test_a_fresh_prompt_each_turn_needs_no_terminator_from_the_template():
+    no_end = STRIPS_THINKING.replace("+ '<|im_end|>\n' ", "")
+    renderer = ChatRenderer(tiny_tokenizer(no_end), per_turn=True)
+    assert renderer.terminator == renderer.tokenizer.eos_token_id
+    with pytest.raises(TokenizationError, match="strips"):
+        ChatRenderer(tiny_tokenizer(no_end))
+
+
 def test_a_template_must_end_responses_with_a_special_token():
     with pytest.raises(TokenizationError, match="special token"):
         ChatRenderer(tiny_tokenizer(PLAIN_END))
