@@ -130,6 +130,15 @@ def count_parameters(model: Any, trainable: bool = False) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
 
 
+def generation_stop_ids(model: Any) -> tuple[int, ...]:
+    """Token ids at which the model's own generation config ends a response; often more than its tokenizer names."""
+    config = getattr(model, "generation_config", None)
+    ids = getattr(config, "eos_token_id", None)
+    if ids is None:
+        return ()
+    return (int(ids),) if isinstance(ids, int) else tuple(int(index) for index in ids)
+
+
 def fingerprint(model: Any, tokenizer: Any) -> str:
     """Sixteen hex digits that change whenever a weight or the tokenizer does."""
     return digest([weights_fingerprint(model), tokenizer_fingerprint(tokenizer)])[:16]

@@ -103,7 +103,7 @@ class AllowedTokens:
                 raise ConfigError(
                     f"An allowed response does not end with a stop token: {list(sequence)}.",
                     f"The stop tokens of this run are {sorted(stop_ids)}.",
-                    "Build allowed responses with `ChatRenderer.response_ids`, which adds the terminator.",
+                    "Build allowed responses with `ChatRenderer.response`, which adds the terminator.",
                 )
             node = self._root
             for token in sequence:

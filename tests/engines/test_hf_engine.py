@@ -12,6 +12,7 @@ from tiny import VOCAB, tiny_model
 
 from agentdistill.engines.base import Generation, GenerationRequest, Sampling
 from agentdistill.errors import ConfigError, TrainingError
+from agentdistill.plugins import PluginRegistry
 from agentdistill_engines.hf import HfConfig, HfEngine
 from agentdistill_engines.sampling import choose, uniforms
 
@@ -282,3 +283,26 @@ def test_options_out_of_range_are_refused(model):
         engine_for(model, max_sessions=0)
     with pytest.raises(ConfigError, match="max_context"):
         engine_for(model, max_context=100_000)
+
+
+def test_a_synced_engine_is_as_good_as_new_bit_for_bit(model):
+    """What a resumed run samples must not depend on what an engine's memory once held."""
+    used, sampling = engine_for(model), Sampling(6, STOPS, 1.0)
+    for turn, conversations in enumerate((Conversations(rows=5, seed=8), Conversations(rows=13, seed=9))):
+        for _ in range(3):
+            conversations.extend(used.generate(conversations.requests(turn), sampling))
+    used.sync(1)
+    played = []
+    for engine in (used, engine_for(model)):
+        conversations = Conversations(rows=9, seed=10)
+        for turn in range(4):
+            conversations.extend(generations := engine.generate(conversations.requests(turn), sampling))
+            played.append((engine is used, turn, generations))
+    for old, new in zip(played[:4], played[4:], strict=True):
+        assert old[2] == new[2]
+
+
+def test_the_registry_builds_it(model):
+    registry = PluginRegistry.load(third_party=False)
+    engine = registry.build("engine", {"type": "hf", "max_context": 64}, "engine", model=SimpleNamespace(model=model))
+    assert engine.context_length == 64

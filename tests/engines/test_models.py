@@ -12,6 +12,7 @@ from agentdistill.models import (
     compare_tokenizers,
     count_parameters,
     fingerprint,
+    generation_stop_ids,
     load_model,
     tokenizer_fingerprint,
     weights_fingerprint,
@@ -155,3 +156,12 @@ def test_tied_parameters_count_once():
     assert count_parameters(model) == sum(p.numel() for p in dict(model.named_parameters()).values())
     model.model.embed_tokens.weight.requires_grad_(False)
     assert count_parameters(model) - count_parameters(model, trainable=True) == 6400
+
+
+def test_stop_tokens_of_the_generation_config():
+    model = tiny_model(layers=1)
+    assert generation_stop_ids(model) == (2,)
+    model.generation_config.eos_token_id = [2, 0]
+    assert generation_stop_ids(model) == (2, 0)
+    model.generation_config.eos_token_id = None
+    assert generation_stop_ids(model) == generation_stop_ids(object()) == ()
