@@ -31,13 +31,14 @@ _OBJECTS = {  # id: (properties, receptacles, locations)
     _id("Sink", 19): ("", (3,), (3,)),
     _id("Lettuce", 20): ("pickupable cleanable coolable sliceable isCool", (5,), (6,)),
     _id("Window", 21): ("", (), (9,)),
+    _id("Laptop", 22): ("pickupable toggleable", (4,), (4,)),
 }
 _INSIDE = ((12, 16), (16, 16), (20, 16), (15, 16), (17, 17))
 _FITS = {
     "Fridge": ("Apple", "Bowl", "Cup", "Lettuce"),
     "Microwave": ("Apple", "Cup", "Bread"),
     "SinkBasin": ("Apple", "Knife", "Bowl", "Lettuce"),
-    "CounterTop": ("Apple", "Bread", "Knife", "ButterKnife", "Bowl", "Lettuce", "DeskLamp"),
+    "CounterTop": ("Apple", "Bread", "Knife", "ButterKnife", "Bowl", "Lettuce", "Laptop"),
     "Cabinet": ("Bowl", "Cup"),
     "Drawer": ("Knife", "ButterKnife"),
     "Shelf": ("Bowl", "Cup", "Apple"),

@@ -84,8 +84,16 @@ def test_the_whole_catalogue_of_commands_reads_the_same(stock: Any) -> None:
     game = _fast(text)
     found = compare(stock, game, _Script(_TOUR), len(_TOUR))
     assert found.mismatch is None
+    texts = _texts(_fast(text), _TOUR)
+    for state in ("clean sliced", "hot and clean sliced", "cool and clean sliced", "cold"):
+        assert f"This is a {state} apple {2 if state == 'cold' else 1}." in texts
+    assert {"There's nothing special about laptop 1.", "This laptop 1 is on."} <= texts
     verbs = {"clean", "close", "cool", "examine", "go", "heat", "help", "inventory", "look", "move", "open", "slice"}
     assert set(found.accepted) == verbs | {"take", "use"}
+
+
+def _texts(game: FastGame, commands: list[str]) -> set[str]:
+    return {game.step(command) for command in commands}
 
 
 class _Script:
@@ -103,12 +111,15 @@ _TOUR = [
     *("move bowl 1 to countertop 1", "look", "take bowl 1 from countertop 1", "look", "move bowl 1 to countertop 2"),
     *("look", "take knife 1 from countertop 2", "slice bread 1 with knife 1", "slice apple 1 with knife 1"),
     *("move knife 1 to countertop 1", "look", "take apple 1 from countertop 1", "examine apple 1"),
-    *("go to microwave 1", "heat apple 1 with microwave 1", "examine apple 1", "go to sinkbasin 1"),
-    *("clean apple 1 with sinkbasin 1", "examine apple 1", "go to fridge 1", "cool apple 1 with fridge 1"),
+    *("go to sinkbasin 1", "clean apple 1 with sinkbasin 1", "examine apple 1", "go to microwave 1"),
+    *("heat apple 1 with microwave 1", "examine apple 1", "go to fridge 1", "cool apple 1 with fridge 1"),
     *("examine apple 1", "open fridge 1", "move apple 1 to fridge 1", "take apple 2 from fridge 1", "examine apple 2"),
     *("go to countertop 1", "look", "examine apple 2", "slice bread 1 with knife 1", "go to shelf 1"),
     *("move apple 2 to shelf 1", "go to countertop 1", "take apple 1 from countertop 2", "go to shelf 1"),
     *("move apple 1 to shelf 1", "look", "take apple 1 from shelf 1", "go to microwave 1", "look"),
+    *("open microwave 1", "move apple 1 to microwave 1", "go to countertop 1", "take laptop 1 from countertop 2"),
+    *("examine laptop 1", "move laptop 1 to countertop 1", "use laptop 1", "take laptop 1 from countertop 1"),
+    *("examine laptop 1", "use laptop 1", "examine laptop 1"),
 ]
 
 
