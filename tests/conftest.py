@@ -29,7 +29,9 @@ def alfworld_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `$ALFWORLD_DATA` names it, holding real games."""
     archive = _real_games_archive()
     if not archive.is_file():
-        pytest.fail(f"the real ALFWorld games are needed for this test: {archive} is missing; set AGENTDISTILL_TEST_DATA")
+        pytest.fail(
+            f"the real ALFWorld games are needed for this test: {archive} is missing; set AGENTDISTILL_TEST_DATA"
+        )
     target = tmp_path_factory.mktemp("alfworld_data")
     with tarfile.open(archive) as tar:
         tar.extractall(target, filter="data")

@@ -69,7 +69,9 @@ class Parts:
         split = _given(self.config.env).split
         tasks = self.source.tasks(split)
         if not tasks:
-            raise ConfigError(f"The split `{split}` of `{self.source.name}` has no tasks.", "", "Choose another env.split.")
+            raise ConfigError(
+                f"The split `{split}` of `{self.source.name}` has no tasks.", "", "Choose another env.split."
+            )
         return tasks
 
     @cached_property
@@ -90,10 +92,12 @@ class Parts:
 
     @cached_property
     def renderer(self) -> ChatRenderer:
-        """The student's chat renderer."""
-        from agentdistill.conversation.template import ChatRenderer
+        """The student's chat renderer, of the kind its context policy needs."""
+        from agentdistill.conversation.template import renderer_for
+        from agentdistill.models import generation_stop_ids
 
-        return ChatRenderer(self.student.tokenizer)
+        stops = generation_stop_ids(self.student.model)
+        return renderer_for(self.student.tokenizer, self.context, extra_stop_ids=stops)
 
     @cached_property
     def engine(self) -> Engine:
@@ -130,9 +134,10 @@ class Parts:
         }
         missing = [name for name, asked in wanted.items() if asked and name not in self.teacher.capabilities]
         if missing:
+            offered = ", ".join(sorted(self.teacher.capabilities))
             raise ConfigError(
                 f"The loss `{section.type}` needs {' and '.join(missing)} scores, which the teacher cannot give.",
-                f"The teacher `{_given(self.config.teacher).type}` can give: {', '.join(sorted(self.teacher.capabilities))}.",
+                f"The teacher `{_given(self.config.teacher).type}` can give: {offered}.",
                 "Choose another teacher, or another support of the loss.",
             )
         return loss
@@ -148,9 +153,7 @@ class Parts:
         """Demonstrations for the curriculum."""
         section = self.config.demonstrations
         max_steps = section.max_steps or _given(self.config.env).max_steps
-        return demonstration_lookup(
-            section.source, "demonstrations" in self.curriculum.needs, self.source, max_steps
-        )
+        return demonstration_lookup(section.source, "demonstrations" in self.curriculum.needs, self.source, max_steps)
 
     @cached_property
     def settings(self) -> RolloutSettings:

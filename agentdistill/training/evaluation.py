@@ -76,22 +76,30 @@ def panel_of(parts: Parts) -> Panel:
     return resolve_panel(section.panel, source=parts.eval_source, registry=parts.registry, limit=section.limit)
 
 
-def evaluate_parts(parts: Parts, on_episode: Callable[[Trajectory], None] | None = None) -> EvalResult:
+def evaluate_parts(
+    parts: Parts,
+    on_episode: Callable[[Trajectory], None] | None = None,
+    *,
+    panel: Panel | None = None,
+    **extra: Any,
+) -> EvalResult:
     """Evaluates the student of assembled parts over the configured panel.
 
     Args:
         parts: environment, student, engine and context of a resolved configuration.
         on_episode: sees each episode as it ends.
+        panel: the configured panel, when it was made already.
+        **extra: more for the provenance of the result.
     """
     student = parts.student
     return evaluate_panel(
-        panel_of(parts),
+        panel if panel is not None else panel_of(parts),
         source=parts.eval_source,
         engine=parts.engine,
         renderer=parts.renderer,
         context=parts.context,
         settings=parts.eval_settings,
-        provenance=parts.provenance(evaluated=fingerprint(student.model, student.tokenizer)),
+        provenance=parts.provenance(evaluated=fingerprint(student.model, student.tokenizer), **extra),
         seed=parts.config.run.seed,
         on_episode=on_episode,
     )

@@ -120,7 +120,7 @@ class TrainingLoop:
         for step in range(start, self.steps):
             began = time.perf_counter()
             batch = self.batches.batch(step)
-            self._emit(BatchReady(step=step, trajectories=batch.trajectories, metrics=batch.metrics))
+            self._emit(BatchReady(step, batch.trajectories, batch.metrics, batch.scores or ()))
             metrics = self._learn(batch)
             done = step + 1
             if self.engine is not None:

@@ -30,17 +30,23 @@ def describe(parts: Parts, panel: Panel | None, self_score: SelfCheck | None) ->
     total = count_parameters(parts.student.model)
     size = _count(total) if trainable == total else f"{_count(trainable)} of {_count(total)} trained"
     check = "" if self_score is None else f" · self-score |Δ| {self_score.max_abs:.0e} ok"
+    episodes = config.rollout.tasks_per_step * config.rollout.samples_per_task
+    depth = depths(parts.curriculum, parts.tasks[0], config.optim.steps, config.env.max_steps)
     lines = [
-        f"plan     {config.rollout.tasks_per_step * config.rollout.samples_per_task} episodes x {config.optim.steps} steps "
-        f"on {games} · {depths(parts.curriculum, parts.tasks[0], config.optim.steps, config.env.max_steps)}",
+        f"plan     {episodes} episodes x {config.optim.steps} steps on {games} · {depth}",
         f"student  {config.student.model} ({size} parameters, {config.engine.type}) · "
         f"teacher {_teacher_name(config.teacher.options())} ({config.teacher.type}){check}",
         f"loss     {config.loss.type if config.loss else 'none'} · curriculum {config.curriculum.type} · "
         f"step weight {config.step_weight.type} · {config.optim.reduction} · lr {config.optim.lr:g}",
     ]
-    if panel is not None:
-        lines.append(f"panel    {panel.name} ({len(panel.tasks)} tasks, sha {panel.hash[:8]}…), student alone, full depth")
-    return lines
+    return lines + panel_lines(panel)
+
+
+def panel_lines(panel: Panel | None) -> list[str]:
+    """The line about the evaluation panel, if there is one."""
+    if panel is None:
+        return []
+    return [f"panel    {panel.name} ({len(panel.tasks)} tasks, sha {panel.hash[:8]}…), student alone, full depth"]
 
 
 def depths(curriculum: Curriculum, task: Task, steps: int, max_steps: int) -> str:

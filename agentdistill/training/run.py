@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +13,15 @@ from agentdistill.config.load import load_config
 from agentdistill.config.resolved import ResolvedConfig
 from agentdistill.errors import ConfigError
 from agentdistill.evaluate.compare import Comparison, compare
-from agentdistill.evaluate.panel import resolve_panel
-from agentdistill.evaluate.result import EvalResult
-from agentdistill.evaluate.run import evaluate
-from agentdistill.models import LoadedModel, fingerprint
+from agentdistill.evaluate.result import EvalResult, load_result, save_result
+from agentdistill.models import LoadedModel
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.records import Panel, Trajectory
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.assembly import Parts
 from agentdistill.training.batches import BatchSource, OnPolicyBatches
 from agentdistill.training.checkpoint import latest_checkpoint
+from agentdistill.training.evaluation import evaluate_parts, panel_of
 from agentdistill.training.events import EpisodeEnd, EvalEnd, RunEnd, RunError, RunStart
 from agentdistill.training.loop import TrainingLoop
 from agentdistill.training.plan import describe
@@ -87,9 +85,7 @@ class Run:
         self.directory = Path(section.directory) if section.directory else Path("runs") / section.name
 
     @classmethod
-    def from_recipe(
-        cls, *recipes: str, overrides: Mapping[str, Any] | None = None, plugins: Sequence[str] = ()
-    ) -> Run:
+    def from_recipe(cls, *recipes: str, overrides: Mapping[str, Any] | None = None, plugins: Sequence[str] = ()) -> Run:
         """Loads recipes as `agentdistill train` does.
 
         Args:
@@ -98,7 +94,7 @@ class Run:
             plugins: modules to load as plugins.
         """
         registry = PluginRegistry.load(plugins)
-        return cls(load_config(recipes, overrides or {}, registry=registry), registry)
+        return cls(load_config(recipes, overrides or {}, registry=registry, plugins=plugins), registry)
 
     @property
     def student(self) -> LoadedModel:
@@ -108,12 +104,7 @@ class Run:
     @cached_property
     def panel(self) -> Panel | None:
         """The evaluation panel, if one is configured."""
-        section = self.resolved.config.eval
-        if section.panel is None:
-            return None
-        return resolve_panel(
-            section.panel, source=self.parts.eval_source, registry=self.registry, limit=section.limit
-        )
+        return panel_of(self.parts) if self.resolved.config.eval.panel is not None else None
 
     def train(self) -> RunResult:
         """Distils: plays, scores, learns, evaluates before and after. Resumes when `run.resume` is set.
@@ -215,24 +206,11 @@ class Run:
         Raises:
             ConfigError: no panel is configured.
         """
-        if self.panel is None:
-            raise ConfigError("There is no panel to evaluate on.", "eval.panel is not set.", "Add --eval.panel ENV/PANEL.")
-        parts = self.parts
-        student = parts.student
-        result = evaluate(
-            self.panel,
-            source=parts.eval_source,
-            engine=parts.engine,
-            renderer=parts.renderer,
-            context=parts.context,
-            settings=parts.eval_settings,
-            provenance=parts.provenance(step=step, evaluated=fingerprint(student.model, student.tokenizer)),
-            seed=self.resolved.config.run.seed,
-        )
-        write_json(self._evaluation_file(step), result.to_dict())
+        result = evaluate_parts(self.parts, panel=self.panel, step=step)
+        save_result(result, self._evaluation_file(step))
         if self.reporter:
             self.reporter.eval(result)
-        self.registry.emit(EvalEnd(step, self.panel.name, result))
+        self.registry.emit(EvalEnd(step, result.panel, result))
         return result
 
     def _evaluate_once(self, step: int) -> EvalResult | None:
@@ -243,7 +221,7 @@ class Run:
 
     def _stored(self, step: int) -> EvalResult | None:
         path = self._evaluation_file(step)
-        return EvalResult.from_dict(json.loads(path.read_text())) if path.is_file() else None
+        return load_result(path) if path.is_file() else None
 
     def _on_episode(self, learner: Learner) -> Any:
         def emit(trajectory: Trajectory) -> None:
@@ -260,7 +238,9 @@ class Run:
             )
         if resume and not self.directory.is_dir():
             raise ConfigError(
-                f"There is nothing to resume in {self.directory}.", "The directory does not exist.", "Leave out --resume."
+                f"There is nothing to resume in {self.directory}.",
+                "The directory does not exist.",
+                "Leave out --resume.",
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "evaluations").mkdir(exist_ok=True)

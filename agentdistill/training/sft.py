@@ -18,6 +18,7 @@ from agentdistill.rollout.episode import EpisodeRequest, RolloutSettings
 from agentdistill.rollout.scripted import environment_expert, play_actions
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.batches import SupervisedBatches
+from agentdistill.training.plan import panel_lines
 from agentdistill.training.run import Reporter, Run, RunResult
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def imitate(resolved: ResolvedConfig, registry: PluginRegistry, reporter: Report
     parts = run.parts
     config = resolved.config
     rows = demonstration_rows(parts)
-    panel = run.panel
     student = parts.student
     tokens = sum(len(row) for trajectory in rows for row in trajectory.rows)
     lines = [
@@ -44,8 +44,7 @@ def imitate(resolved: ResolvedConfig, registry: PluginRegistry, reporter: Report
         f"{config.optim.steps} steps",
         f"student  {student.name} ({count_parameters(student.model, trainable=True):,} parameters to train)",
     ]
-    if panel is not None:
-        lines.append(f"panel    {panel.name} ({len(panel.tasks)} tasks, sha {panel.hash[:8]}…), student alone, full depth")
+    lines += panel_lines(run.panel)
     batches = SupervisedBatches(rows, config.rollout.tasks_per_step, config.run.seed)
     return run.execute(parts.learner(run.directory, distil=False), batches, lines, on_policy=False)
 

@@ -207,3 +207,18 @@ def test_lora_trains_adapters_only_and_resumes(make_run) -> None:
     resumed = make_run(student__lora={"rank": 2}, optim__steps=4, run__resume=True)
     resumed.train()
     assert (run.directory / "student" / "adapter_model.safetensors").read_bytes() == adapter
+
+
+def test_imitation_lowers_the_cross_entropy_and_masks_mistakes(make_run) -> None:
+    from agentdistill.records import LossRole
+    from agentdistill.training.sft import demonstration_rows, imitate
+
+    run = make_run(env__max_steps=30, optim__steps=8, optim__lr=1e-2)
+    rows = demonstration_rows(run.parts)
+    assert rows and all(t.success for t in rows)
+    for trajectory in rows:
+        assert all(s.loss_role is LossRole.IMITATE for s in trajectory.steps)
+        assert not any(row.mask.any() for row in trajectory.rows)
+    imitate(run.resolved, run.registry)
+    losses = [m["loss/imitate"] for m in metrics_of(run.directory)]
+    assert losses[-1] < losses[0] - 0.5
