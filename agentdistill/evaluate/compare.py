@@ -39,7 +39,8 @@ def compare(before: EvalResult, after: EvalResult, allow: Sequence[str] = ()) ->
         allow: dotted protocol keys that may differ, e.g. "temperature" or "environment.version".
 
     Raises:
-        DataError: the panels differ, or the protocols differ in a key that is not allowed; the message names them.
+        DataError: the panels differ, or the protocols or the panels' data ("panel.…") differ in a key that is not
+            allowed; the message names them.
     """
     if before.panel_hash != after.panel_hash:
         raise DataError(
@@ -48,7 +49,7 @@ def compare(before: EvalResult, after: EvalResult, allow: Sequence[str] = ()) ->
             f"`{after.panel}` has {after.panel_hash} and {len(after.outcomes)}.",
             "Evaluate both over one panel.",
         )
-    left, right = _flat(before.protocol), _flat(after.protocol)
+    left, right = _conditions(before), _conditions(after)
     keys = [key for key in {**left, **right} if left.get(key, _ABSENT) != right.get(key, _ABSENT)]
     described = {key: f"{key}: {left.get(key, _ABSENT)} -> {right.get(key, _ABSENT)}" for key in keys}
     refused = [key for key in keys if not any(key == name or key.startswith(f"{name}.") for name in allow)]
@@ -74,6 +75,11 @@ def compare(before: EvalResult, after: EvalResult, allow: Sequence[str] = ()) ->
 
 
 _ABSENT = "(not stated)"
+
+
+def _conditions(result: EvalResult) -> dict[str, Any]:
+    """The protocol, and what the panel's data is: the same task keys may stand for other games."""
+    return _flat({**result.protocol, "panel": result.provenance.get("panel", {})})
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

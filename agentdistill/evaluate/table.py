@@ -65,6 +65,8 @@ def _facts(result: EvalResult) -> list[str]:
     engine = _environment_line(result)
     if engine:
         facts.append(engine)
+    notes = result.provenance.get("panel", {}).get("notes", [])
+    facts += [f"note: {note}" for note in notes]
     if result.aborted:
         won = sum(outcome.success for outcome in result.counted)
         facts.append(
@@ -76,8 +78,8 @@ def _facts(result: EvalResult) -> list[str]:
 
 def _environment_line(result: EvalResult) -> str:
     environment = result.protocol.get("environment", {})
-    short = {key: value for key, value in environment.items() if isinstance(value, str | int | float)}
-    return "environment " + ", ".join(f"{key} {value}" for key, value in short.items()) if short else ""
+    parts = [f"{key} {value}" for key, value in environment.items() if isinstance(value, str | int | float)]
+    return ", ".join(parts) if not parts or parts[0].startswith("environment ") else f"environment {', '.join(parts)}"
 
 
 def result_table(result: EvalResult) -> RenderableType:

@@ -49,6 +49,14 @@ def test_another_protocol_is_refused_and_named_and_may_be_allowed(tmp_path: Path
     assert "allowed difference of the protocol: temperature" in as_text(comparison_table(found))
 
 
+def test_the_same_tasks_over_other_data_are_refused() -> None:
+    one, other = ({"panel": {"hash": name, "notes": []}} for name in ("aaa", "bbb"))
+    with pytest.raises(DataError, match=r"panel\.hash: aaa -> bbb"):
+        compare(result("1100", provenance=one), result("1100", provenance=other))
+    assert compare(result("1100", provenance=one), result("1100", provenance=one)).differences == ()
+    assert compare(result("10", provenance=one), result("10", provenance=other), allow=["panel"]).overall.n == 2
+
+
 def test_a_result_from_disk_compares_with_one_just_measured(tmp_path: Path) -> None:
     protocol = {**PROTOCOL, "environment": {"splits": ("a", "b")}}
     save_result(result("1100", protocol=protocol), tmp_path / "results.json")

@@ -97,6 +97,12 @@ def test_the_table_says_what_a_reader_needs() -> None:
     assert "\x1b" not in text and max(map(len, text.splitlines())) <= 120
 
 
+def test_what_the_panel_says_of_its_data_is_shown() -> None:
+    note = "valid has 139 of the 140 published games"
+    text = as_text(result_table(result("10", provenance={"panel": {"notes": [note]}})))
+    assert f"note: {note}" in text
+
+
 def test_names_are_not_read_as_markup() -> None:
     text = as_text(result_table(result("10", panel="toy/[bold]x[/bold]")))
     assert "toy/[bold]x[/bold]" in text
