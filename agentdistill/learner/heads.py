@@ -44,20 +44,19 @@ class SplitModel:
         """Where the weights are."""
         return self.weight.device
 
-    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def hidden(self, input_ids: Tensor) -> Tensor:
         """Last hidden states of right-padded rows.
+
+        A causal model needs no mask for padding on the right: nothing looks at it. Without one, attention takes its
+        fast causal path. `split_model` checks that what follows a token does not change its state.
 
         Args:
             input_ids: int64 [R, L].
-            attention_mask: int64 [R, L].
 
         Returns:
             [R, L, D]; position t predicts token t + 1.
         """
-        device = self.device
-        # A full mask is left out: it lets attention take its fast causal path.
-        mask = None if bool(attention_mask.all()) else attention_mask.to(device)
-        return self.decoder(input_ids=input_ids.to(device), attention_mask=mask, use_cache=False).last_hidden_state
+        return self.decoder(input_ids=input_ids.to(self.device), use_cache=False).last_hidden_state
 
 
 def unwrap(model: Any) -> nn.Module:
@@ -82,7 +81,7 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
 
     Raises:
         TrainingError: the logits are not a plain linear function of the last hidden state (softcapped or scaled
-            logits, an adapted output layer).
+            logits, an adapted output layer), or the model is not causal.
     """
     module = unwrap(model)
     inner = module.get_base_model() if hasattr(module, "get_base_model") else module  # type: ignore[operator]
@@ -101,7 +100,9 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
         with torch.no_grad():
             probe = torch.arange(min(8, len(parts.weight)), device=parts.device)[None]
             expected = inner(input_ids=probe, use_cache=False).logits.float().log_softmax(-1)
-            logits = nn.functional.linear(parts.hidden(probe, torch.ones_like(probe)), parts.weight, parts.bias)
+            padded = torch.cat([probe, torch.zeros_like(probe)], dim=1)
+            states = parts.hidden(padded)[:, : probe.shape[1]]
+            logits = nn.functional.linear(states, parts.weight, parts.bias)
             same = logits.shape == expected.shape
             gap = float((logits.float().log_softmax(-1) - expected).abs().max()) if same else float("inf")
     finally:
@@ -110,7 +111,8 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
     if not gap <= allowed:
         raise TrainingError(
             f"The logits of {type(inner).__name__} are not its output layer applied to its last hidden state.",
-            f"Log-probabilities differ by {gap:.2g} on a probe; the model scales, caps or adapts its logits.",
+            f"Log-probabilities differ by {gap:.2g} on a probe; the model scales, caps or adapts its logits, or looks "
+            "at what follows a token.",
             "Choose a model with a plain output layer, and leave `lm_head` out of the LoRA targets.",
         )
     return parts

@@ -181,7 +181,7 @@ class Learner:
         settings, parts = self.settings, self.parts
         autocast = torch.autocast(parts.device.type, dtype=torch.bfloat16) if settings.bf16 else nullcontext()
         with autocast:
-            hidden = parts.hidden(micro.input_ids, micro.attention_mask)
+            hidden = parts.hidden(micro.input_ids)
         terms: list[Tensor] = []
         for name, picked in (("distill", micro.distill), ("imitate", micro.imitate)):
             if not len(picked):

@@ -36,14 +36,14 @@ class MicroBatch:
     Attributes:
         rows: indices into `LearnerBatch.rows`.
         input_ids: int64 [R, L], right-padded with 0.
-        attention_mask: int64 [R, L], 1 for real tokens.
+        tokens: tokens that are not padding.
         distill: where the distilled tokens are.
         imitate: where the imitated tokens are.
     """
 
     rows: list[int]
     input_ids: Tensor
-    attention_mask: Tensor
+    tokens: int
     distill: Picked
     imitate: Picked
 
@@ -68,15 +68,13 @@ def plan_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
-def pad_rows(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Right-pads int64 rows with 0 and returns them with their attention mask (both [R, L])."""
+def pad_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Right-pads int64 rows with 0 to [R, L]."""
     width = max(len(row) for row in rows)
     input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    attention_mask = torch.zeros(len(rows), width, dtype=torch.int64)
     for line, row in enumerate(rows):
         input_ids[line, : len(row)] = row
-        attention_mask[line, : len(row)] = 1
-    return input_ids, attention_mask
+    return input_ids
 
 
 def micro_batches(batch: LearnerBatch, budget: int) -> list[MicroBatch]:
@@ -104,17 +102,16 @@ def micro_batches(batch: LearnerBatch, budget: int) -> list[MicroBatch]:
 
     made = []
     for number, group in enumerate(groups):
-        input_ids, attention_mask = pad_rows([inputs[i] for i in group])
-        made.append(
-            MicroBatch(group, input_ids, attention_mask, pick(batch.distill, number), pick(batch.imitate, number))
-        )
+        rows = [inputs[i] for i in group]
+        tokens = sum(len(row) for row in rows)
+        made.append(MicroBatch(group, pad_rows(rows), tokens, pick(batch.distill, number), pick(batch.imitate, number)))
     return made
 
 
 def padding_share(batches: Sequence[MicroBatch]) -> float:
     """Fraction of the fed tokens that is padding."""
-    total = sum(m.attention_mask.numel() for m in batches)
-    return 1.0 - sum(int(m.attention_mask.sum()) for m in batches) / total if total else 0.0
+    total = sum(m.input_ids.numel() for m in batches)
+    return 1.0 - sum(m.tokens for m in batches) / total if total else 0.0
 
 
 def teacher_states(batch: LearnerBatch, picked: Picked) -> Tensor:

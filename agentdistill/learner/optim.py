@@ -46,11 +46,9 @@ def make_optimizer(model: nn.Module, settings: LearnerSettings) -> torch.optim.A
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=settings.lr, betas=settings.betas, eps=settings.eps, foreach=False
-    )
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr, betas=settings.betas, eps=settings.eps)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
     """Clips the global norm and returns what it was before; limit 0 only measures."""
-    return float(nn.utils.clip_grad_norm_(list(parameters), limit if limit > 0 else math.inf, foreach=False))
+    return float(nn.utils.clip_grad_norm_(list(parameters), limit if limit > 0 else math.inf))

@@ -56,7 +56,7 @@ def score_rows(
             for group in plan_groups([lengths[i] for i in busy], batch_tokens):
                 indices = [busy[g] for g in group]
                 inputs = [torch.from_numpy(rows[i].token_ids[: lengths[i]].astype("int64")) for i in indices]
-                hidden = parts.hidden(*pad_rows(inputs))
+                hidden = parts.hidden(pad_rows(inputs))
                 for line, i in enumerate(indices):
                     states = hidden[line, torch.from_numpy(wanted[i] - 1).to(hidden.device)]
                     _fill(results[i], parts, rows[i], wanted[i], states, request, chunk)

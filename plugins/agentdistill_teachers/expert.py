@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from agentdistill.conversation.base import ContextPolicy
-from agentdistill.conversation.template import ChatRenderer
+from agentdistill.conversation.template import ChatRenderer, renderer_for
 from agentdistill.errors import ConfigError, TrainingError
 from agentdistill.hashing import digest
-from agentdistill.models import LoadedModel
+from agentdistill.models import LoadedModel, generation_stop_ids
 from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill.records import ScoreRequest, Step, TeacherScores, TokenRow, Trajectory
 
@@ -135,4 +135,5 @@ def expert_teacher(
             "Give the run an [env] section with a context.",
         )
     vocabulary = student.model.get_output_embeddings().weight.shape[0]
-    return ExpertTeacher(config, ChatRenderer(student.tokenizer, per_turn=True), context, vocabulary)
+    renderer = renderer_for(student.tokenizer, context, extra_stop_ids=generation_stop_ids(student.model))
+    return ExpertTeacher(config, renderer, context, vocabulary)

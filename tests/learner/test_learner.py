@@ -295,3 +295,15 @@ def test_ratio_clipping_is_counted():
             row.old_logprob -= 1.0  # the student has moved up by one nat ...
             opinion.sampled_logprob[:] = row.old_logprob + 0.5  # ... where the teacher wanted half of it
     assert learner.accumulate(stale, scores)["ratio/clip_rate"] == 1.0
+
+
+def test_models_that_look_ahead_are_refused():
+    """Rows are padded on the right without a mask, which only a causal model may be given."""
+    model = tiny_model(0)
+    model.model.register_forward_hook(lambda m, a, out: setattr(out, "last_hidden_state", _mixed(out)))
+    with pytest.raises(TrainingError, match="looks at what follows"):
+        split_model(model)
+
+
+def _mixed(out):
+    return out.last_hidden_state + out.last_hidden_state.mean(1, keepdim=True)
