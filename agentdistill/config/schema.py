@@ -47,7 +47,7 @@ class RunSection(Section):
     Attributes:
         name: names the run and its directory.
         seed: the root of every random draw.
-        directory: where the run is written; None is "runs/<name>".
+        directory: where the run is written; unset is "runs/NAME".
         resume: continue from the last checkpoint in the directory.
         checkpoint_every: optimiser steps between checkpoints; 0 writes only the last.
         keep_checkpoints: how many of them are kept.
@@ -90,7 +90,7 @@ class LoraSection(Section):
 
     Attributes:
         rank: rank of the update.
-        alpha: its scale; None is twice the rank.
+        alpha: its scale; unset is twice the rank.
         dropout: dropout on the adapter's input.
         targets: module names, or "all-linear".
     """
@@ -225,14 +225,14 @@ class EvalSection(Section):
     """Evaluation: student only, full depth, over a panel.
 
     Attributes:
-        panel: "<environment>/<panel>"; None evaluates nothing.
+        panel: "<environment>/<panel>"; unset evaluates nothing.
         every: optimiser steps between evaluations; 0 is before and after only.
         limit: play only the first tasks of the panel; the panel's name says so.
         temperature: sampling temperature, 0 is greedy.
         top_p: nucleus mass, 1 is off.
-        max_steps: turns per episode; None is `env.max_steps`.
-        max_new_tokens: most tokens of one turn; None is `rollout.max_new_tokens`.
-        concurrency: episodes played at once; None is `rollout.concurrency`.
+        max_steps: turns per episode; unset is `env.max_steps`.
+        max_new_tokens: most tokens of one turn; unset is `rollout.max_new_tokens`.
+        concurrency: episodes played at once; unset is `rollout.concurrency`.
         constrained: restrict responses to the admissible actions; such results are reported apart.
         env: keys of [env] that differ in evaluation.
     """
@@ -262,7 +262,7 @@ class DemonstrationsSection(Section):
     Attributes:
         source: "expert" (the environment's expert plays), or a trajectory store that `collect` wrote.
         limit: use only the first episodes.
-        max_steps: longest episode used; None is `env.max_steps`.
+        max_steps: longest episode used; unset is `env.max_steps`.
     """
 
     source: Annotated[str, Field(min_length=1)] = "expert"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +15,9 @@ from agentdistill.plugins.options import PluginConfig, field_descriptions
 from agentdistill.plugins.registration import FILE_KINDS, Registration
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.plugins.suggest import hint, listing
+
+HEAVY = ("torch", "transformers", "gymnasium", "numpy", "pandas", "ray", "vllm")
+"""Packages that take long to import; numpy alone is a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,22 @@ def _check_plugin(plugin: Plugin) -> list[Finding]:
     subject = f"plugin {plugin.name}"
     if plugin.status != "ok":
         return [Finding("error", subject, f"it is {plugin.status}: {plugin.error}")]
-    return [Finding("ok", subject, f"it loads and implements {listing(plugin.hooks)}")]
+    findings = [Finding("ok", subject, f"it loads and implements {listing(plugin.hooks)}")]
+    heavy = _heavy_imports(plugin.module)
+    if heavy:
+        told = f"importing `{plugin.module}` imports {listing(heavy)}, which slows down every command"
+        findings.append(Finding("warning", subject, f"{told}; leave that to its targets"))
+    return findings
+
+
+def _heavy_imports(module: str) -> list[str]:
+    """What a fresh interpreter has loaded of the slow packages after importing a plugin's module."""
+    script = (
+        f"import sys; sys.path[:] = {sys.path!r}; from agentdistill.plugins.targets import import_user_module; "
+        f"import_user_module({module.partition(':')[0]!r}); print(*[n for n in {HEAVY!r} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return done.stdout.split()
 
 
 def check_registration(registry: PluginRegistry, entry: Registration) -> list[Finding]:

@@ -13,15 +13,17 @@ class Kind:
         name: singular, as users read it ("step-weight").
         hook: name of the registration hook.
         summary: one line for `plugins list` and the docs.
+        keywords: what targets of this kind are offered by keyword besides their config; each takes those it names.
     """
 
     name: str
     hook: str
     summary: str
+    keywords: tuple[str, ...] = ()
 
 
-def _kind(name: str, plural: str, summary: str) -> Kind:
-    return Kind(name, f"agentdistill_register_{plural.replace('-', '_')}", summary)
+def _kind(name: str, plural: str, summary: str, *keywords: str) -> Kind:
+    return Kind(name, f"agentdistill_register_{plural.replace('-', '_')}", summary, keywords)
 
 
 KINDS: dict[str, Kind] = {
@@ -29,15 +31,15 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _kind("environment", "environments", "a source of tasks and Gymnasium text environments"),
         _kind("context", "contexts", "steps so far -> messages, response -> action"),
-        _kind("engine", "engines", "token ids -> sampled token ids and log-probs"),
-        _kind("teacher", "teachers", "scores every token the student wrote"),
+        _kind("engine", "engines", "token ids -> sampled token ids and log-probs", "model"),
+        _kind("teacher", "teachers", "scores every token the student wrote", "student", "context", "registry"),
         _kind("reward", "rewards", "trajectory -> per-step and total reward"),
         _kind("loss", "losses", "per-token advantage or divergence"),
         _kind("step-weight", "step_weights", "step statistics -> one weight per step"),
         _kind("token-weight", "token_weights", "token statistics -> one weight per token"),
         _kind("advantage", "advantages", "groups of trajectories and rewards -> RL advantage"),
         _kind("curriculum", "curricula", "who plays which turn, from where, how deep"),
-        _kind("tracker", "trackers", "where metrics go"),
+        _kind("tracker", "trackers", "where metrics go", "directory"),
         _kind("benchmark", "benchmarks", "named panels with their published protocol"),
         _kind("model", "models", "named model directories that ship with a plugin"),
         _kind("recipe", "recipes", "named TOML recipes that ship with a plugin"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -71,8 +71,27 @@ def field_rows(model: type[BaseModel]) -> list[tuple[str, str, str]]:
     """(key, type, default) of each field as texts; a field without default says "required"."""
     rows = []
     for name, field in model.model_fields.items():
-        annotation = field.annotation
-        kind = annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
         default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        rows.append((name, kind, default))
+        rows.append((name, type_name(field.annotation), default))
     return rows
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a reader wants it: `int`, `"a" or "b"`, `list of text`; that it may be unset is left to the default."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(inner[0])
+    if origin is Literal:
+        return " or ".join(f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(type_name(choice) for choice in inner if choice is not NoneType)
+    if origin in (list, tuple, set, frozenset):
+        kinds = list(dict.fromkeys(type_name(choice) for choice in inner if choice is not Ellipsis))
+        return f"list of {' and '.join(kinds)}"
+    if origin is dict or annotation is dict:
+        return "table"
+    if not inspect.isclass(annotation):
+        return str(annotation).replace("typing.", "")
+    if issubclass(annotation, BaseModel):
+        return "section"
+    return {str: "text", bool: "true or false"}.get(annotation, annotation.__name__)

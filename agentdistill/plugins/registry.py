@@ -188,7 +188,7 @@ class PluginRegistry:
         return validated
 
     def build(self, kind: str, section: Mapping[str, Any] | Section, path: str = "", **kwargs: Any) -> Any:
-        """Calls a plugin's target: `target(config, **kwargs)`.
+        """Calls a plugin's target: `target(config, **kwargs)`, with those of the keywords that it names.
 
         Args:
             kind: name of the kind.
@@ -204,7 +204,7 @@ class PluginRegistry:
         registration = self.get(kind, _parts(section, path or kind)[0])
         target = registration.load()
         try:
-            return target(config, **kwargs)
+            return target(config, **_accepted(target, kwargs))
         except Exception as error:
             error.add_note(f"while making {registration} from `{registration.target}`")
             raise
@@ -244,6 +244,19 @@ class PluginRegistry:
     def versions(self) -> dict[str, str]:
         """Version by distribution of every healthy plugin, for provenance."""
         return {p.distribution: p.version for p in self.plugins if p.status == "ok" and p.distribution}
+
+
+def _accepted(target: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords that a target takes: offering more later breaks no plugin."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return kwargs
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return kwargs
+    return {name: value for name, value in kwargs.items() if name in parameters}
 
 
 def _check_kind(kind: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentdistill.errors import DataError, MissingExtraError, PluginError
+from agentdistill.plugins.kinds import KINDS
 from agentdistill.plugins.registration import Registration
 from agentdistill.plugins.registry import PluginRegistry
 
@@ -249,9 +250,14 @@ def signature(entry: Registration) -> str:
     Raises:
         PluginError: it does not take what the core passes.
     """
-    keywords = {"engine": ("model",), "teacher": ("student",)}.get(entry.kind, ())
-    parameters = inspect.signature(entry.load()).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    for keyword in keywords:
-        _require(takes_any or keyword in parameters, f"it does not take the argument `{keyword}`")
-    return f"takes ({', '.join(parameters)})"
+    parameters = list(inspect.signature(entry.load()).parameters.values())
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if entry.kind == "benchmark":  # called as a function, with its source and its config
+        return f"takes ({', '.join(parameter.name for parameter in parameters)})"
+    for parameter in parameters[1:]:
+        offered = parameter.name in KINDS[entry.kind].keywords or parameter.kind in variadic
+        _require(
+            offered or parameter.default is not parameter.empty,
+            f"it asks for `{parameter.name}`, which it is not given",
+        )
+    return f"takes ({', '.join(parameter.name for parameter in parameters)})"

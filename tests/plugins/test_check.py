@@ -47,7 +47,10 @@ def _has_models(plugin) -> bool:
 
 def test_a_good_step_weight_passes(install):
     body = "def thing(steps, config: C):\n    return config.x ** steps.index.float()\n"
-    assert {finding.level for finding in findings_of(install, body, "step_weights")} == {"ok"}
+    findings = findings_of(install, body, "step_weights")
+    warnings = [finding.message for finding in findings if finding.level != "ok"]
+    # The module of these tests imports torch; a plugin for others leaves that to its targets.
+    assert len(warnings) == 1 and "importing `toy_checked` imports `torch`" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_a_good_step_weight_passes(install):
         ("step_weights", "def other(steps, config): ...", "no attribute `thing`"),
         ("token_weights", "def thing(tokens, config): return torch.ones(2)", r"shape \[2\]"),
         ("rewards", "def thing(trajectory, config): return [0.0, 1.0]", r"shape \[2\] for an episode of 3 steps"),
-        ("engines", "def thing(config): ...", "does not take the argument `model`"),
+        ("engines", "def thing(config, modle): ...", "asks for `modle`, which it is not given"),
         ("losses", "class thing:\n    def __init__(self, config): ...", "is no agentdistill.learner.losses.Loss"),
         (
             "trackers",

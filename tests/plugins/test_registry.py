@@ -81,6 +81,8 @@ def test_a_target_works_without_registration_and_finds_its_config_by_annotation(
     registry = PluginRegistry.load()
     built = registry.build("loss", {"type": "good_plugin:Thing", "gamma": 3}, extra=4)
     assert (built.config.gamma, built.extra) == (3.0, 4)
+    # A target takes those keywords that it names: offering more later breaks no plugin.
+    assert registry.build("loss", {"type": "good_plugin:Thing"}, extra=5, newer=6).extra == 5
 
 
 def test_a_typo_in_an_option_is_reported_at_the_users_path(install):
