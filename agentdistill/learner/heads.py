@@ -39,6 +39,12 @@ class SplitModel:
         """[V] or None."""
         return getattr(self.output, "bias", None)
 
+    def layer(self, vocabulary: int) -> tuple[Tensor, Tensor | None]:
+        """The output layer's weight and bias for the first ids; whole tensors are not sliced, which would copy."""
+        if vocabulary == len(self.weight):
+            return self.weight, self.bias
+        return self.weight[:vocabulary], None if self.bias is None else self.bias[:vocabulary]
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

@@ -75,6 +75,11 @@ class Learner:
                 'It needs a teacher with the capability "hidden".',
                 'Use a local teacher, or set `loss.support = "sampled"`.',
             )
+        # Models of one family pad the same vocabulary to different sizes; the ids beyond the shorter are padding.
+        self.vocabulary = len(self.parts.weight)
+        if self.objective is not None and self.objective.needs_hidden and teacher_weight is not None:
+            self.vocabulary = min(self.vocabulary, len(teacher_weight))
+            self.teacher_weight = teacher_weight[: self.vocabulary]
         if self.settings.gradient_checkpointing:
             enable_checkpointing(self.parts.model)
         self.optimizer = make_optimizer(self.parts.model, self.settings)
@@ -128,6 +133,13 @@ class Learner:
             )
         steps, step_weights, coefficients, weights = self._coefficients(batch)
         metrics = batch_metrics(batch, steps, step_weights, weights)
+        if len(batch.distill) and int(batch.distill.token_id.max()) >= self.vocabulary:
+            raise TrainingError(
+                f"The batch has the token id {int(batch.distill.token_id.max())}, but student and teacher share "
+                f"{self.vocabulary} ids only.",
+                "Their tokenizers differ, or the student samples ids that no token has.",
+                "Use a pair that shares a tokenizer.",
+            )
         passes = micro_batches(batch, settings.batch_tokens)
         values = {
             "distill": torch.zeros(len(batch.distill)),
@@ -192,7 +204,9 @@ class Learner:
             else:
                 loss = SampledLogprobs(batch.imitate.token_id[picked.index].to(parts.device))
             c = coefficients[name][picked.index].to(parts.device)
-            term, token_values = fused_head(states, parts.weight, parts.bias, loss, c, chunk=settings.head_chunk)
+            shared = self.vocabulary if name == "distill" else len(parts.weight)
+            weight, bias = parts.layer(shared)
+            term, token_values = fused_head(states, weight, bias, loss, c, chunk=settings.head_chunk)
             terms.append(term)
             values[name][picked.index] = token_values.cpu()
             if name == "distill":

@@ -248,3 +248,29 @@ def test_bf16_and_gradient_checkpointing_stay_close(student, case):
     model = tiny_model(0)
     again, _ = gradient(model, episodes, scores, gradient_checkpointing=True)
     torch.testing.assert_close(again, exact, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("student_rows", "teacher_rows"), [(259, 280), (280, 259)])
+def test_vocabularies_padded_to_different_sizes_are_compared_on_what_they_share(student_rows, teacher_rows):
+    def padded(seed, rows):
+        """The same 259 tokens in every model; rows beyond them are padding that no tokenizer names."""
+        model, wide = tiny_model(seed), tiny_model(seed, vocab=rows)
+        state = model.state_dict()
+        for key, value in wide.state_dict().items():
+            if value.shape != state[key].shape:
+                state[key] = torch.cat([state[key], value[259:]])
+        wide.load_state_dict(state)
+        return wide
+
+    config = OpdConfig(support="full", divergence="jsd")
+    results = []
+    for student, teacher in ((tiny_model(0), tiny_model(1)), (padded(0, student_rows), padded(1, teacher_rows))):
+        episodes = [make_episode(tiny_model(0), TURNS, seed=5)]
+        weight = teacher.get_output_embeddings().weight.detach()
+        learner = Learner(student, loss=OpdLoss(config), settings=LearnerSettings(grad_clip=0.0), teacher_weight=weight)
+        assert learner.vocabulary == 259
+        loss = learner.accumulate(episodes, score(teacher, episodes))["loss"]
+        results.append((loss, student.model.embed_tokens.weight.grad))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    torch.testing.assert_close(results[0][1], results[1][1][:259], rtol=1e-4, atol=1e-6)
+    assert float(results[1][1][259:].abs().sum()) == 0
