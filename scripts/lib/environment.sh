@@ -83,8 +83,21 @@ fingerprint() {
 }
 
 prepare_environment() {
-  local stamp=$venv/agentdistill-stamp made_from='' installed='' wanted=${1//,/ } extra python packages
   cd "$repository" || die "cannot enter $repository"
+  # Two scripts started at once wait for each other instead of installing into one environment together.
+  if command -v flock >/dev/null; then
+    mkdir -p .cache
+    exec {environment_lock}>.cache/environment.lock
+    flock "$environment_lock"
+    make_environment "$1"
+    exec {environment_lock}>&-
+  else
+    make_environment "$1"
+  fi
+}
+
+make_environment() {
+  local stamp=$venv/agentdistill-stamp made_from='' installed='' wanted=${1//,/ } extra python packages
   [ ! -f "$stamp" ] || { read -r made_from && read -r installed; } <"$stamp" || true
   [ "$made_from" = "$(fingerprint)" ] || installed=''
   local absent=''

@@ -96,45 +96,61 @@ def test_a_failed_installation_stops(machine: Path) -> None:
 
 FAKE_PYTHON = """
 echo "$@" >>"{log}"
+[ "$2" != pip ] || sleep 0.2
 case "$*" in
   "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
 esac
 """
 
 
-def test_the_environment_is_made_once_and_renewed_when_its_pins_change(machine: Path, tmp_path: Path) -> None:
-    """With an interpreter that only notes how it was called."""
-    log = tmp_path / "log"
-    for name in ("mkdir", "cp"):
+@pytest.fixture
+def checkout(machine: Path, tmp_path: Path) -> Path:
+    """A checkout with pins and the script, on a machine whose interpreter only notes how it was called."""
+    for name in ("mkdir", "cp", "flock", "sleep"):
         (machine / name).symlink_to(shutil.which(name) or "")
     for name in ("cmake", "g++", "make"):
         add(machine, name, "")
-    add(machine, "python3", FAKE_PYTHON.format(log=log))
+    add(machine, "python3", FAKE_PYTHON.format(log=tmp_path / "log"))
     (tmp_path / "scripts" / "lib").mkdir(parents=True)
-    script = shutil.copy(SCRIPT, tmp_path / "scripts" / "lib")
+    shutil.copy(SCRIPT, tmp_path / "scripts" / "lib")
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "constraints.txt").write_text("torch==9.9.9\n")
+    (tmp_path / "log").touch()
+    return tmp_path
 
-    def prepare(extras: str) -> list[str]:
-        log.write_text("")
-        command = (
-            f'set -euo pipefail; source "{script}"; python_has_headers() {{ true; }}; prepare_environment {extras}'
-        )
-        done = subprocess.run(
-            ["bash", "-c", command],
-            env={**os.environ, "PATH": str(machine)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [line.split("--progress-bar off ")[-1] for line in log.read_text().splitlines() if "install" in line]
 
-    first = ["-c constraints.txt torch==9.9.9", "-c constraints.txt -e .[a,b]"]
-    assert prepare("a,b") == first
-    assert prepare("a,b") == [] and prepare("b") == []
-    assert prepare("a,c")[1] == "-c constraints.txt -e .[a,c]"
-    assert prepare("a,b,c") == []
-    (tmp_path / "constraints.txt").write_text("torch==9.9.10\n")
-    assert prepare("b")[0] == "-c constraints.txt torch==9.9.10"
-    assert prepare("a,b") != []
+def preparing(checkout: Path, extras: str) -> subprocess.Popen[str]:
+    script = checkout / "scripts" / "lib" / "environment.sh"
+    command = f'set -euo pipefail; source "{script}"; python_has_headers() {{ true; }}; prepare_environment {extras}'
+    environment = {**os.environ, "PATH": str(checkout / "bin")}
+    return subprocess.Popen(["bash", "-c", command], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def prepare(checkout: Path, extras: str) -> list[str]:
+    """Prepares the environment and tells what pip was asked for."""
+    (checkout / "log").write_text("")
+    process = preparing(checkout, extras)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return installed(checkout)
+
+
+def installed(checkout: Path) -> list[str]:
+    lines = (checkout / "log").read_text().splitlines()
+    return [line.split("--progress-bar off ")[-1] for line in lines if "install" in line]
+
+
+def test_the_environment_is_made_once_and_renewed_when_its_pins_change(checkout: Path) -> None:
+    assert prepare(checkout, "a,b") == ["-c constraints.txt torch==9.9.9", "-c constraints.txt -e .[a,b]"]
+    assert prepare(checkout, "a,b") == [] and prepare(checkout, "b") == []
+    assert prepare(checkout, "a,c")[1] == "-c constraints.txt -e .[a,c]"
+    assert prepare(checkout, "a,b,c") == []
+    (checkout / "constraints.txt").write_text("torch==9.9.10\n")
+    assert prepare(checkout, "b")[0] == "-c constraints.txt torch==9.9.10"
+    assert prepare(checkout, "a,b") != []
+
+
+def test_two_scripts_started_at_once_do_not_install_together(checkout: Path) -> None:
+    processes = [preparing(checkout, "a") for _ in range(3)]
+    assert [process.wait() for process in processes if process.communicate()] == [0, 0, 0]
+    assert len(installed(checkout)) == 2, "once torch, once agentdistill"
