@@ -1,4 +1,4 @@
-"""A real but tiny Qwen3 and a byte-level tokenizer with a ChatML template built from nothing, for every room's tests."""
+"""A tiny real Qwen3 and a byte-level tokenizer with a ChatML template built from nothing, for every room's tests."""
 
 from __future__ import annotations
 
