@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentdistill.config.load import load_config
     from agentdistill.plugins.options import PluginConfig
     from agentdistill.plugins.registry import PluginRegistry
+    from agentdistill.training.evaluation import evaluate
     from agentdistill.training.run import Run
 
 __version__ = "0.1.0.dev0"
