@@ -118,4 +118,5 @@ def teacher_states(batch: LearnerBatch, picked: Picked) -> Tensor:
     """The teacher's hidden states that predict the distilled tokens of a pass, [n, Dt]."""
     rows, counts = torch.unique_consecutive(batch.distill.row[picked.index], return_counts=True)
     positions = batch.distill.position[picked.index].split(counts.tolist())
-    return torch.cat([torch.as_tensor(batch.rows[r].hidden)[p] for r, p in zip(rows.tolist(), positions, strict=True)])
+    states = [batch.rows[r].hidden[p] for r, p in zip(rows.tolist(), positions, strict=True)]
+    return torch.cat([torch.as_tensor(part) for part in states])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,37 @@ from agentdistill.learner.micro import pad_rows, plan_groups
 from agentdistill.records import CONTEXT, ScoreRequest, TeacherScores, TokenRow
 
 Positions = Literal["written", "all"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseStates:
+    """Hidden states of the scored positions of a row, indexed like a [T, D] tensor that is NaN elsewhere.
+
+    Most tokens of an episode are context, whose states nobody asks for; a dense tensor would be mostly NaN.
+
+    Attributes:
+        length: tokens of the row, T.
+        positions: int64 [n], increasing.
+        states: [n, D].
+    """
+
+    length: int
+    positions: Tensor
+    states: Tensor
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int | Tensor | npt.NDArray[np.int64]) -> Tensor:
+        """The states at a position [D], or at positions [n, D]."""
+        wanted = torch.as_tensor(index)
+        if bool(((wanted < 0) | (wanted >= self.length)).any()):
+            raise IndexError(f"position outside a row of {self.length} tokens")
+        place = torch.searchsorted(self.positions, wanted).clamp(max=max(len(self.positions) - 1, 0))
+        if not len(self.positions):
+            return self.states.new_full((*wanted.shape, self.states.shape[-1]), float("nan"))
+        found = self.positions[place] == wanted
+        return torch.where(found[..., None], self.states[place], float("nan"))
 
 
 def score_rows(
@@ -48,7 +80,7 @@ def score_rows(
     _check(parts, rows)
     lengths = [int(w[-1]) if len(w) else 0 for w in wanted]
     busy = [i for i, length in enumerate(lengths) if length]
-    results = [_empty(row, request) for row in rows]
+    results = [_empty(row, request, parts.weight.shape[1]) for row in rows]
     training = parts.model.training
     parts.model.eval()
     try:
@@ -90,11 +122,14 @@ def _check(parts: SplitModel, rows: Sequence[TokenRow]) -> None:
             )
 
 
-def _empty(row: TokenRow, request: ScoreRequest) -> TeacherScores:
+def _empty(row: TokenRow, request: ScoreRequest, width: int) -> TeacherScores:
     length, k = len(row), request.top_k
     return TeacherScores(
         sampled_logprob=np.full(length, np.nan, dtype=np.float32),
         valid=np.zeros(length, dtype=bool),
+        hidden=SparseStates(length, torch.zeros(0, dtype=torch.int64), torch.zeros(0, width))
+        if request.hidden
+        else None,
         topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
         topk_logprobs=np.full((length, k), np.nan, dtype=np.float32) if k else None,
         entropy=np.full(length, np.nan, dtype=np.float32) if k else None,
@@ -112,9 +147,7 @@ def _fill(
 ) -> None:
     """Writes the scores of the positions `at`, predicted by `states` [n, D]."""
     if request.hidden:
-        hidden = torch.full((len(row), states.shape[-1]), float("nan"), dtype=states.dtype)
-        hidden[torch.from_numpy(at)] = states.cpu()
-        scores.hidden = hidden
+        scores.hidden = SparseStates(len(row), torch.from_numpy(at), states.cpu())
     for start in range(0, len(at), chunk):
         where = at[start : start + chunk]
         part = states[start : start + chunk].to(parts.weight.dtype)

@@ -131,6 +131,7 @@ def test_scores_and_log_probabilities_of_context_change_nothing(student, case, c
             row.old_logprob[outside] = rng.standard_normal(int(outside.sum()))
             opinion.sampled_logprob[outside] = rng.standard_normal(int(outside.sum()))
             opinion.valid[outside] = True
+            opinion.hidden = opinion.hidden[torch.arange(len(row))]
             opinion.hidden[torch.from_numpy(outside)] = 7.0
     got, _ = gradient(student, noisy_episodes, noisy_scores, config, teacher_weight=weight)
     assert torch.equal(got, expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -85,7 +87,7 @@ def test_hidden_states_and_the_output_layer_make_the_logits(teacher, loaded, epi
         got = (opinion.hidden[t] @ teacher.output_weight().T).log_softmax(-1)
         torch.testing.assert_close(got, logp[t - 1], atol=2e-6, rtol=1e-5)
     assert bool(torch.isnan(opinion.hidden[0]).all())
-    assert not opinion.hidden.requires_grad and not teacher.output_weight().requires_grad
+    assert not opinion.hidden.states.requires_grad and not teacher.output_weight().requires_grad
 
 
 def test_each_row_is_scored_once_whatever_its_turns(teacher, loaded):
@@ -141,3 +143,15 @@ def test_the_registry_builds_one_from_a_directory(loaded, tmp_path):
     teacher = registry.build("teacher", section, "teacher", student=loaded, context=None, registry=registry)
     assert teacher.capabilities == {"sampled", "top_k", "hidden"}
     assert not any(p.requires_grad for p in teacher.loaded.model.parameters())
+
+
+def test_sparse_states_index_like_a_dense_tensor(teacher, episodes):
+    row, opinion = episodes[1].rows[0], teacher.score([episodes[1]], ScoreRequest(hidden=True))[0][0]
+    dense = opinion.hidden[torch.arange(len(row))]
+    assert dense.shape == (len(row), 64)
+    assert torch.equal(~torch.isnan(dense).any(1), torch.from_numpy(row.step_of_token >= 0))
+    assert len(opinion.hidden.states) == int((row.step_of_token >= 0).sum())
+    again = pickle.loads(pickle.dumps(opinion))
+    torch.testing.assert_close(again.hidden[np.arange(len(row))], dense, equal_nan=True)
+    with pytest.raises(IndexError, match="outside a row"):
+        opinion.hidden[len(row)]
