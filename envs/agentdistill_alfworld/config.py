@@ -40,7 +40,8 @@ class AlfworldConfig(PluginConfig):
         dialect: "move" (`move apple 1 to fridge 1`; older game files are upgraded in memory) or "put" (game files of
             the 2.1.1 release as they are; real engine only).
         expert: who answers when an episode asks for expert actions.
-        max_steps: steps after which the environment itself truncates an episode; None leaves that to the caller.
+        step_limit: steps after which the environment itself truncates an episode; None leaves that to the caller, who
+            may allow more steps in an evaluation than in training.
         generated: how many games to generate, and from which seed.
     """
 
@@ -48,7 +49,7 @@ class AlfworldConfig(PluginConfig):
     engine: Literal["real", "fast"] = "real"
     dialect: Literal["move", "put"] = "move"
     expert: ExpertName = "text"
-    max_steps: Count | None = None
+    step_limit: Count | None = None
     generated: GeneratedConfig = GeneratedConfig()
 
     @model_validator(mode="after")

@@ -123,7 +123,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         if self._advisor is not None:
             self._advisor.record(action, observation, valid)
         won = game.won
-        limit = self.config.max_steps
+        limit = self.config.step_limit
         truncated = not won and limit is not None and len(self._history) >= limit
         self._over = won or truncated
         return observation, float(won), won, truncated, self._info(valid)

@@ -160,7 +160,7 @@ class AlfworldSource:
             "engine": self.config.engine,
             "dialect": self.config.dialect,
             "expert": self.config.expert,
-            "max_steps": self.config.max_steps,
+            "step_limit": self.config.step_limit,
             "splits": {name: self.split(name).provenance() for name in used},
             "versions": {name: _version(name) for name in ("alfworld", "textworld", "fast-downward-textworld")},
         }

@@ -157,8 +157,8 @@ def test_wrong_options():
         gymnasium.make("agentdistill/ALFWorld-v0", engine="quick")
     with pytest.raises(ConfigError, match='the fast engine speaks only the dialect "move"'):
         AlfworldEnv(engine="fast", dialect="put")
-    with pytest.raises(ConfigError, match="max_steps"):
-        AlfworldEnv(max_steps=0)
+    with pytest.raises(ConfigError, match="step_limit"):
+        AlfworldEnv(step_limit=0)
     with pytest.raises(ConfigError, match="not both"):
         AlfworldEnv(source=AlfworldSource(), split="train")
     with pytest.raises(ConfigError, match=r"no option `exprt`. Did you mean `expert`"):
@@ -189,7 +189,7 @@ def test_a_panel_larger_than_its_split():
 
 
 def test_calls_out_of_order(real_data):
-    env = AlfworldEnv(split="valid_seen", max_steps=1)
+    env = AlfworldEnv(split="valid_seen", step_limit=1)
     for call in (lambda: env.step("look"), env.expert_action):
         with pytest.raises(EnvironmentFailure, match=r"Call reset\(\) first"):
             call()

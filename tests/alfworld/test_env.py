@@ -122,7 +122,7 @@ def test_refused_commands_change_nothing(real_data):
 
 
 def test_its_own_step_limit_truncates(real_data):
-    env = source(split="valid_seen", max_steps=3).make()
+    env = source(split="valid_seen", step_limit=3).make()
     env.reset(seed=0)
     assert [env.step("look")[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
 

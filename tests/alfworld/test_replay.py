@@ -92,7 +92,7 @@ def test_another_task_diverges_at_once(env):
 
 def test_an_episode_that_ends_too_early_is_a_divergence(env, real_data):
     played = wander(env, env.source.tasks("valid_seen")[50])
-    limited = AlfworldSource(AlfworldConfig(split="valid_seen", engine="fast", max_steps=5)).make()
+    limited = AlfworldSource(AlfworldConfig(split="valid_seen", engine="fast", step_limit=5)).make()
     with pytest.raises(EnvironmentFailure, match="the episode ended after action 5 of 12"):
         restore(limited, played)
     assert restore(limited, played.upto(5))[0] == played.observations[5]
