@@ -13,7 +13,6 @@ import os
 import platform
 import time
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +24,7 @@ from rich.table import Table
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from agentdistill.engines.base import GenerationRequest, Sampling
+from agentdistill.models import LoadedModel
 from agentdistill_engines.hf import HfConfig, HfEngine
 
 VOCABULARY = 2048
@@ -67,7 +67,7 @@ def converse(model: Any, shape: Shape, temperature: float, reuse: bool) -> tuple
     def text(bounds: tuple[int, int]) -> list[int]:
         return random.integers(0, vocabulary, random.integers(bounds[0], bounds[1] + 1)).tolist()
 
-    engine = HfEngine(HfConfig(kv_reuse=reuse), SimpleNamespace(model=model))
+    engine = HfEngine(HfConfig(kv_reuse=reuse), LoadedModel(model, None, "random", None, ""))
     sampling = Sampling(shape.response, (), temperature)
     rows = [text(shape.first) for _ in range(shape.batch)]
     seconds = []
