@@ -9,11 +9,15 @@ from agentdistill_alfworld.demonstrations import Mistakes, demonstrations
 from agentdistill_alfworld.game import TASK_TYPES
 from agentdistill_alfworld.generate import generate
 from agentdistill_alfworld.starter_training.data import Batch, batches
+from agentdistill_alfworld.starter_training.goals import with_second_goals
 from agentdistill_alfworld.starter_training.tokenizer import build_tokenizer
 from agentdistill_alfworld.starter_training.train import Schedule
 
 GAME_TYPES = (*TASK_TYPES, "pick_two_obj_and_place")
 """Task types of the training games in turn; the longest task comes twice."""
+
+SECOND_GOAL_TYPES = (*TASK_TYPES[:5], *TASK_TYPES)
+"""Task types of their second goals: two of a kind lie about in every room, other tasks need particular rooms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,19 @@ class Run:
         """The batches of the run. Games come from the split "train": none is in a scene of valid_unseen."""
         steps = max(self.snapshots)
         # About 0.5% of the episodes do not reach the goal in time and are left out; batches fill up by shards.
-        games = generate("train", steps * self.batch * 6 // 5 + 256 * self.batch, self.seed, GAME_TYPES)
+        games = generate("train", (steps * self.batch * 6 // 5 + 256 * self.batch) // 2, self.seed, GAME_TYPES)
+        games = with_second_goals(games, SECOND_GOAL_TYPES, self.seed)
         episodes = demonstrations(games, split="train", seed=self.seed, mistakes=self.mistakes)
         return batches(episodes, build_tokenizer(), size=self.batch, seed=self.seed)
 
 
 RUNS = (
-    Run("teacher", layers=3, schedule=Schedule(steps=9000), snapshots={9000: "teacher"}, seed=1),
+    Run("teacher", layers=3, schedule=Schedule(steps=8000), snapshots={8000: "teacher"}, seed=1),
     Run(
         "student",
         layers=2,
-        schedule=Schedule(steps=1600),
-        snapshots={300: "student-15", 600: "student-35", 1200: "student-55"},
+        schedule=Schedule(steps=1200),
+        snapshots={250: "student-15", 450: "student-35", 800: "student-55"},
         seed=2,
     ),
 )
