@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentdistill.config.resolved import ResolvedConfig
-from agentdistill.config.schema import RunConfig, StudentSection
-from agentdistill.errors import ConfigError, import_extra
+from agentdistill.config.schema import RunConfig
+from agentdistill.errors import ConfigError
+from agentdistill.learner.lora import LoraSettings, add_lora
 from agentdistill.learner.settings import LearnerSettings
 from agentdistill.models import LoadedModel, compare_tokenizers, load_model
 from agentdistill.plugins.registry import PluginRegistry
@@ -87,7 +88,8 @@ class Parts:
         section = _given(self.config.student)
         loaded = load_model(section.model, registry=self.registry, device=section.device, dtype=section.dtype)
         if section.lora is not None:
-            loaded.model = with_adapters(loaded.model, section, self.config.run.seed)
+            lora = LoraSettings(**section.lora.model_dump(), seed=self.config.run.seed)
+            loaded.model = add_lora(loaded.model, lora)
         return loaded
 
     @cached_property
@@ -237,34 +239,6 @@ class Parts:
             models={"student": self.student},
             extra={"prompt_hash": self.context.prompt_hash, **extra},
         )
-
-
-def with_adapters(model: Any, section: StudentSection, seed: int) -> Any:
-    """Wraps a model with freshly initialised LoRA adapters (arXiv 2106.09685) through peft.
-
-    Args:
-        model: a transformers causal LM.
-        section: the [student] section; its `lora` is set.
-        seed: seed of the adapters' initial weights.
-
-    Raises:
-        MissingExtraError: peft is not installed.
-    """
-    import torch
-
-    peft = import_extra("peft", "lora", "student.lora")
-    lora = _given(section.lora)
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    settings = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha if lora.alpha is not None else 2 * lora.rank,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return peft.get_peft_model(model, settings)
 
 
 _T = TypeVar("_T")

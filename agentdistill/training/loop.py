@@ -182,6 +182,8 @@ class TrainingLoop:
         self._emit(StepEnd(step=done, metrics=metrics))
 
     def _checkpoint(self, done: int) -> None:
+        if self.store is not None:
+            self.store.flush()  # the checkpoint counts these episodes: they must be on disk before it is
         path = save_checkpoint(
             self.checkpoints,
             step=done,
