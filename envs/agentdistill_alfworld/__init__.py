@@ -41,7 +41,12 @@ def agentdistill_register_benchmarks(register):
 def agentdistill_register_recipes(register):
     """Registers the recipes of this package."""
     register("tcod-alfworld", f"{_HERE}:recipes/tcod-alfworld.toml", summary="TCOD and SOD, a real model pair")
-    register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes: the models of this package; a layer")
+    register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes and the models of this package; a layer")
+    register(
+        "demo",
+        f"{_HERE}:recipes/demo.toml",
+        summary="the five-minute schedule of scripts/demo; a layer over the two above",
+    )
 
 
 @hookimpl
