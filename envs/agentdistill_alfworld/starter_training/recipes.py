@@ -58,7 +58,7 @@ RUNS = (
         "student",
         layers=2,
         schedule=Schedule(steps=1200),
-        snapshots={250: "student-15", 450: "student-35", 800: "student-55"},
+        snapshots={300: "student-15", 850: "student-35", 950: "student-55"},
         seed=2,
     ),
 )
