@@ -206,7 +206,11 @@ class Run:
         Raises:
             ConfigError: no panel is configured.
         """
-        result = evaluate_parts(self.parts, panel=self.panel, step=step)
+
+        def on_episode(trajectory: Trajectory) -> None:
+            self.registry.emit(EpisodeEnd(trajectory, step, evaluation=True))
+
+        result = evaluate_parts(self.parts, on_episode, panel=self.panel, step=step)
         save_result(result, self._evaluation_file(step))
         if self.reporter:
             self.reporter.eval(result)

@@ -45,7 +45,7 @@ def agentdistill_register_recipes(register):
     register(
         "demo",
         f"{_HERE}:recipes/demo.toml",
-        summary="the five-minute schedule of scripts/demo; a layer over the two above",
+        summary="the short schedule of scripts/demo; a layer",
     )
 
 
