@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import tiny_model, tiny_tokenizer
 
 from agentdistill.store import TrajectoryStore
-from tests.tiny import tiny_model, tiny_tokenizer
 
 RECIPE = """
 [run]

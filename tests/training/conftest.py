@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import tiny_model, tiny_tokenizer
 
 from agentdistill.config.load import load_config
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.training.run import Run
-from tests.tiny import tiny_model, tiny_tokenizer
 
 BASE = """
 [run]

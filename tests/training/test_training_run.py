@@ -155,7 +155,7 @@ def test_a_finished_run_resumes_to_the_same_result(make_run) -> None:
 
 
 def test_another_tokenizer_is_refused_by_its_ids(make_run, models: Path, tmp_path: Path) -> None:
-    from tests.tiny import tiny_model, tiny_tokenizer
+    from tiny import tiny_model, tiny_tokenizer
 
     tiny_model(seed=2, hidden=32).save_pretrained(tmp_path / "other")
     tiny_tokenizer().save_pretrained(tmp_path / "other")
