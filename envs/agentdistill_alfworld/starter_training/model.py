@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import torch
 from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
@@ -55,9 +56,9 @@ def _compose_entities(model: Qwen3ForCausalLM, vocabulary: list[str]) -> None:
     Otherwise the model has to find out from data alone that a goal's " apple" is what an " apple 3" is, which takes
     most of the training.
     """
-    embedding = model.get_input_embeddings().weight
+    embedding = cast(torch.nn.Embedding, model.get_input_embeddings()).weight
     index = {token: position for position, token in enumerate(vocabulary)}
-    highest = max(int(token.split(" ")[2]) for token in vocabulary if _ENTITY.fullmatch(token))
+    highest = max(int(match[2]) for match in map(_ENTITY.fullmatch, vocabulary) if match)
     numbers = torch.randn(highest + 1, embedding.shape[1]) * model.config.initializer_range
     for token, position in index.items():
         if match := _ENTITY.fullmatch(token):
