@@ -182,7 +182,7 @@ class RolloutSection(Section):
 
 
 class OptimSection(Section):
-    """The optimiser (AdamW) and the reduction of per-token losses.
+    """The optimiser and the reduction of per-token losses.
 
     Attributes:
         lr: peak learning rate.
@@ -190,6 +190,8 @@ class OptimSection(Section):
         warmup: steps of linear warm-up.
         schedule: shape after warm-up.
         final_lr_ratio: learning rate at the end, as a fraction of `lr` (linear and cosine).
+        optimizer: "adamw", or "muon" for the hidden matrices with AdamW for embeddings, output layer and vectors.
+        muon_ratio: Muon's learning rate as a multiple of `lr`.
         weight_decay: decoupled weight decay, on matrices only.
         betas: Adam's two decay rates.
         eps: Adam's epsilon.
@@ -208,6 +210,8 @@ class OptimSection(Section):
     warmup: Natural = 0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     final_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    muon_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8

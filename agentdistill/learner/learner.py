@@ -109,8 +109,7 @@ class Learner:
         """
         metrics = self.accumulate(trajectories, scores)
         lr = learning_rate(self.settings, self.steps_done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.optimizer.set_learning_rate(lr)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
-from agentdistill.errors import TrainingError
+from agentdistill.errors import ConfigError, TrainingError
 from agentdistill.learner.settings import LearnerSettings
 
 
@@ -33,20 +34,79 @@ def learning_rate(settings: LearnerSettings, step: int) -> float:
     return settings.lr * (settings.final_lr_ratio + (1.0 - settings.final_lr_ratio) * left)
 
 
-def make_optimizer(model: nn.Module, settings: LearnerSettings) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; vectors (norms, biases) are not decayed.
+class Optimizers:
+    """Several torch optimisers that step as one, with one learning rate and a fixed ratio to it for each group."""
+
+    def __init__(self, members: list[torch.optim.Optimizer]) -> None:
+        self.members = members
+        self._ratios = [[float(group["lr"]) for group in member.param_groups] for member in members]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all members."""
+        return [group for member in self.members for group in member.param_groups]
+
+    def set_learning_rate(self, lr: float) -> None:
+        """Sets every group's learning rate to `lr` times its ratio."""
+        for member, ratios in zip(self.members, self._ratios, strict=True):
+            for group, ratio in zip(member.param_groups, ratios, strict=True):
+                group["lr"] = lr * ratio
+
+    def step(self) -> None:
+        """Takes a step with all."""
+        for member in self.members:
+            member.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops all gradients."""
+        for member in self.members:
+            member.zero_grad(set_to_none=set_to_none)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """One state for each member."""
+        return [member.state_dict() for member in self.members]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Restores `state_dict`."""
+        for member, own in zip(self.members, state, strict=True):
+            member.load_state_dict(own)
+
+
+def make_optimizer(model: nn.Module, settings: LearnerSettings) -> Optimizers:
+    """AdamW over the trainable parameters, or Muon for the hidden matrices and AdamW for everything else.
+
+    Vectors (norms, biases) are not decayed. Muon orthogonalises a matrix's momentum; embeddings and output layers are
+    not its business (Jordan et al. 2024, as `torch.optim.Muon` has it).
 
     Raises:
+        ConfigError: this torch has no Muon.
         TrainingError: nothing in the model is trainable.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
         raise TrainingError("The student has no trainable parameter.", "", "Unfreeze it, or train an adapter (LoRA).")
+    members: list[torch.optim.Optimizer] = []
+    if settings.optimizer == "muon":
+        if not hasattr(torch.optim, "Muon"):
+            raise ConfigError(
+                'optim.optimizer = "muon" needs a newer torch.',
+                f"torch {torch.__version__} has no Muon.",
+                'Install torch 2.9 or newer, or use optim.optimizer = "adamw".',
+            )
+        outer = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}  # type: ignore[operator]
+        hidden = [p for _, p in trainable if p.dim() == 2 and id(p) not in outer]
+        if hidden:
+            members.append(torch.optim.Muon(hidden, lr=settings.muon_ratio, weight_decay=settings.weight_decay))
+        chosen = {id(p) for p in hidden}
+        trainable = [(name, p) for name, p in trainable if id(p) not in chosen]
     groups = [
-        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for _, p in trainable if p.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for _, p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    groups = [group for group in groups if group["params"]]
+    if groups:
+        members.append(torch.optim.AdamW(groups, lr=1.0, betas=settings.betas, eps=settings.eps))
+    return Optimizers(members)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:

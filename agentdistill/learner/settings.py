@@ -10,6 +10,7 @@ from agentdistill.errors import ConfigError
 
 Reduction = Literal["token-mean", "turn-mean", "blend"]
 WeightNorm = Literal["none", "mean1"]
+OptimizerName = Literal["adamw", "muon"]
 Decay = Literal["constant", "linear", "cosine"]
 
 
@@ -23,7 +24,9 @@ class LearnerSettings:
         warmup: optimiser steps of linear warm-up; the first step already moves, by lr / warmup.
         decay: shape after warm-up.
         final_lr_ratio: learning rate at the end, as a fraction of `lr` (linear and cosine).
-        weight_decay: AdamW's, on matrices only.
+        optimizer: "adamw", or "muon" for the hidden matrices with AdamW for embeddings, output layer and vectors.
+        muon_ratio: Muon's learning rate as a multiple of `lr`.
+        weight_decay: decoupled, on matrices only.
         betas: AdamW's.
         eps: AdamW's.
         grad_clip: largest global gradient norm; 0 turns clipping off.
@@ -46,6 +49,8 @@ class LearnerSettings:
     warmup: int = 0
     decay: Decay = "constant"
     final_lr_ratio: float = 0.0
+    optimizer: OptimizerName = "adamw"
+    muon_ratio: float = 5.0
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -75,6 +80,8 @@ class LearnerSettings:
         require(self.head_chunk >= 1, "head_chunk", "at least 1")
         require(0 <= self.alpha <= 1, "alpha", "between 0 and 1")
         require(self.imitation >= 0, "imitation", "at least 0")
+        require(self.optimizer in ("adamw", "muon"), "optimizer", "adamw or muon")
+        require(self.muon_ratio > 0, "muon_ratio", "above 0")
         require(self.decay in ("constant", "linear", "cosine"), "decay", "constant, linear or cosine")
         require(self.reduction in ("token-mean", "turn-mean", "blend"), "reduction", "token-mean, turn-mean or blend")
         require(self.weight_norm in ("none", "mean1"), "weight_norm", "none or mean1")

@@ -194,6 +194,8 @@ class Parts:
             warmup=optim.warmup,
             decay=optim.schedule,
             final_lr_ratio=optim.final_lr_ratio,
+            optimizer=optim.optimizer,
+            muon_ratio=optim.muon_ratio,
             weight_decay=optim.weight_decay,
             betas=optim.betas,
             eps=optim.eps,

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from agentdistill.errors import EnvironmentFailure
-
 from agentdistill_alfworld.game import Game
 
 _TREATMENTS = {
