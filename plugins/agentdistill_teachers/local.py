@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
 
 from agentdistill.errors import TrainingError
 from agentdistill.hashing import digest
-from agentdistill.learner.heads import split_model
+from agentdistill.learner.heads import SplitModel, split_model
 from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
@@ -23,6 +26,8 @@ class LocalConfig(PluginConfig):
         model: registered model name, directory, or hub id.
         device: torch device.
         dtype: "float32", "bfloat16" or "float16".
+        temperature: the teacher's logits are divided by it before anything is scored; above 1 softens a teacher so
+            sure of itself that a small student finds little to follow but its mistakes.
         batch_tokens: most tokens of one forward pass, padding included.
         chunk: tokens whose logits exist at one time.
         positions: "written" scores what somebody in the episode wrote, "all" every token after the first.
@@ -31,20 +36,21 @@ class LocalConfig(PluginConfig):
     model: str
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     batch_tokens: int = Field(default=16384, ge=1)
     chunk: int = Field(default=64, ge=1)
     positions: Literal["written", "all"] = "written"
 
 
 class LocalTeacher:
-    """Scores every row with one forward pass, without gradient, at temperature 1."""
+    """Scores every row with one forward pass, without gradient."""
 
     needs: frozenset[str] = frozenset()
 
     def __init__(self, config: LocalConfig, model: LoadedModel) -> None:
         """Takes a loaded model; `local_teacher` loads one."""
         self.config, self.loaded = config, model
-        self.parts = split_model(model)
+        self.parts = tempered(split_model(model), config.temperature)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -55,7 +61,9 @@ class LocalTeacher:
     @property
     def fingerprint(self) -> str:
         """Over weights, tokenizer and precision; batching does not change what is asked."""
-        return digest(["local", self.loaded.fingerprint, self.config.dtype, self.config.positions])[:16]
+        config = self.config
+        asked = ["local", self.loaded.fingerprint, config.dtype, config.positions, config.temperature]
+        return digest(asked)[:16]
 
     @property
     def tokenizer(self) -> Any:
@@ -91,6 +99,17 @@ class LocalTeacher:
     def output_weight(self) -> Any:
         """The [V, D] output layer, detached."""
         return self.parts.weight.detach()
+
+
+def tempered(parts: SplitModel, temperature: float) -> SplitModel:
+    """The same decoder under an output layer whose logits are divided by a temperature; the model stays as it is."""
+    if temperature == 1.0:
+        return parts
+    output = copy.deepcopy(parts.output).requires_grad_(False)
+    with torch.no_grad():
+        for tensor in output.parameters():
+            tensor.div_(temperature)
+    return dataclasses.replace(parts, output=output)
 
 
 def local_teacher(

@@ -90,6 +90,23 @@ def test_hidden_states_and_the_output_layer_make_the_logits(teacher, loaded, epi
     assert not opinion.hidden.states.requires_grad and not teacher.output_weight().requires_grad
 
 
+def test_temperature_divides_the_logits_of_every_kind_of_score(loaded, episodes):
+    teacher = LocalTeacher(LocalConfig(model="tiny", temperature=2.0), loaded)
+    row, opinion = (
+        episodes[1].rows[0],
+        teacher.score([episodes[1]], ScoreRequest(sampled=True, top_k=3, hidden=True))[0][0],
+    )
+    with torch.no_grad():
+        ids = torch.as_tensor(row.token_ids, dtype=torch.int64)[None]
+        logp = (loaded.model(input_ids=ids).logits[0] / 2.0).log_softmax(-1)
+    for t in np.flatnonzero(row.step_of_token >= 0):
+        assert opinion.sampled_logprob[t] == pytest.approx(float(logp[t - 1, row.token_ids[t]]), abs=2e-6)
+        np.testing.assert_allclose(opinion.topk_logprobs[t], logp[t - 1].topk(3).values.numpy(), atol=2e-6)
+        got = (opinion.hidden[t] @ teacher.output_weight().T).log_softmax(-1)
+        torch.testing.assert_close(got, logp[t - 1], atol=2e-6, rtol=1e-5)
+    assert teacher.fingerprint != LocalTeacher(LocalConfig(model="tiny"), loaded).fingerprint
+
+
 def test_each_row_is_scored_once_whatever_its_turns(teacher, loaded):
     episode = make_episode(turns=[(4, 2)] * 9)
     lengths = []
