@@ -135,8 +135,8 @@ def test_a_record_without_its_goal_cannot_be_shown():
 
 def test_the_prompt_before_each_response_equals_the_rollouts_own():
     """A student that plays like the expert gets the same rows, except for who wrote them."""
-    from test_play import ahead_then_open
-    from test_play import run as play_toy
+    from test_play_episodes import ahead_then_open
+    from test_play_episodes import run as play_toy
     from toy_world import ScriptedEngine
 
     played = play_toy(requests(3), ScriptedEngine(ahead_then_open))
