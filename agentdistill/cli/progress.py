@@ -34,7 +34,7 @@ class Progress:
             step are always shown.
     """
 
-    def __init__(self, console: Console | None = None, interval: float = 1.0) -> None:
+    def __init__(self, console: Console | None = None, interval: float = 10.0) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._interval = interval
         self._times: deque[float] = deque(maxlen=20)
