@@ -114,6 +114,8 @@ class AppendFile:
         """Flushes and closes the file; closing twice is harmless."""
         if self._descriptor >= 0:
             os.fsync(self._descriptor)
+            # A worker forked a moment ago may not have let go of its copy yet: the lock itself is given up here.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self.abandon()
 
     def abandon(self) -> None:
