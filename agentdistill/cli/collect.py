@@ -95,20 +95,10 @@ def _requests(parts: Parts, count: int) -> list[EpisodeRequest]:
 
 def _play(parts: Parts, agent: str, count: int) -> Iterator[Trajectory]:
     """Plays in chunks, so that a collection that is stopped keeps what it had."""
-    from agentdistill.rollout.play import RolloutSettings, play
+    from agentdistill.rollout.play import play
     from agentdistill.rollout.scripted import environment_expert, play_actions
 
-    env, rollout = parts.config.env, parts.config.rollout
-    assert env is not None
-    settings = RolloutSettings(
-        max_steps=env.max_steps,
-        max_new_tokens=rollout.max_new_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        concurrency=rollout.concurrency,
-        constrained=rollout.constrained,
-        want_expert=agent == "expert",
-    )
+    settings = parts.play_settings(want_expert=agent == "expert")
     requests = _requests(parts, count)
     for start in range(0, count, _CHUNK):
         chunk = requests[start : start + _CHUNK]

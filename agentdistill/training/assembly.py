@@ -12,11 +12,12 @@ from agentdistill.config.schema import RunConfig
 from agentdistill.errors import ConfigError
 from agentdistill.learner.lora import LoraSettings, add_lora
 from agentdistill.learner.settings import LearnerSettings
-from agentdistill.models import LoadedModel, compare_tokenizers, load_model
+from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.provenance import collect
 from agentdistill.records import Task
 from agentdistill.rollout.play import RolloutSettings
+from agentdistill.teachers.selfcheck import check_same_tokenizer
 from agentdistill.training.demonstrations import Lookup, demonstration_lookup
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ class Parts:
             context=self.context,
             registry=self.registry,
         )
-        if teacher.tokenizer is not None:
-            compare_tokenizers(self.student.tokenizer, teacher.tokenizer)
+        check_same_tokenizer(self.student.tokenizer, teacher.tokenizer)
         return teacher
 
     @cached_property
@@ -160,6 +160,10 @@ class Parts:
     @cached_property
     def settings(self) -> RolloutSettings:
         """How training episodes are played."""
+        return self.play_settings("expert_action" in self.teacher.needs)
+
+    def play_settings(self, want_expert: bool) -> RolloutSettings:
+        """How episodes are played under [env] and [rollout], with or without the expert's advice in every step."""
         rollout = self.config.rollout
         return RolloutSettings(
             max_steps=_given(self.config.env).max_steps,
@@ -168,7 +172,7 @@ class Parts:
             top_p=rollout.top_p,
             concurrency=rollout.concurrency,
             constrained=rollout.constrained,
-            want_expert="expert_action" in self.teacher.needs,
+            want_expert=want_expert,
         )
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +82,3 @@ def demonstration_lookup(kind: str, needed: bool, source: EnvironmentSource, max
     if not needed:
         return no_demonstrations
     return ExpertDemonstrations(source, max_steps) if kind == "expert" else stored_demonstrations(Path(kind))
-
-
-def count_available(lookup: Lookup, tasks: Sequence[Task]) -> int:
-    """How many of these tasks have a demonstration."""
-    return sum(lookup(task) is not None for task in tasks)
