@@ -1,0 +1,242 @@
+"""One Java virtual machine a process, with as many simulators inside as the process has environments.
+
+A simulator is an object of the same JVM, not a JVM of its own: the second costs megabytes, not hundreds. The JVM
+starts with the first environment and ends with the last one, at exit, and when the process is killed (Java watches
+its standard input, which then closes).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from agentdistill.errors import EnvironmentFailure, MissingExtraError, import_extra
+
+_STOP_SECONDS = 5.0
+
+
+class Jvm:
+    """A running JVM. Use `acquire` to get a simulator in the one of this process.
+
+    Args:
+        heap_mb: most megabytes of its heap.
+
+    Attributes:
+        lock: held during every conversation with the JVM; the simulators share static parts.
+        alive: False once a call failed because the JVM is gone.
+
+    Raises:
+        MissingExtraError: Java or the extra is not installed.
+        EnvironmentFailure: Java does not start.
+    """
+
+    def __init__(self, heap_mb: int) -> None:
+        package = import_extra("scienceworld", "scienceworld", "The ScienceWorld environment")
+        gateway = import_extra("py4j.java_gateway", "scienceworld", "The ScienceWorld environment")
+        folder = Path(str(package.__file__)).parent
+        self.lock = threading.RLock()
+        self.alive = True
+        self.heap_mb = heap_mb
+        self._users = 0
+        self._disowned = False
+        self._idle: list[Any] = []
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
+        self._process, port, token = self._start(folder / "scienceworld.jar", str(gateway.find_jar_path()))
+        # The simulator talks to its standard output, and would stop for good on a full pipe.
+        assert self._process.stdout is not None
+        threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
+        parameters = gateway.GatewayParameters(port=port, auth_token=token)
+        self._gateway = gateway.JavaGateway(gateway_parameters=parameters)
+
+    @property
+    def pid(self) -> int:
+        """The process id of Java."""
+        return self._process.pid
+
+    def _start(self, jar: Path, bridge: str) -> tuple[subprocess.Popen[bytes], int, str]:
+        command = [
+            java(),
+            f"-Xmx{self.heap_mb}m",
+            "-XX:+UseSerialGC",
+            "-classpath",
+            os.pathsep.join((bridge, str(jar))),
+            "py4j.GatewayServer",
+            "--die-on-broken-pipe",
+            "--enable-auth",
+            "0",  # any free port
+        ]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            cwd=jar.parent,
+            process_group=0,  # Ctrl-C is for us: whoever handles it still needs the simulators
+        )
+        assert process.stdout is not None
+        port, token = process.stdout.readline().strip(), process.stdout.readline().strip()
+        if not (port.isdigit() and token):
+            process.kill()
+            process.wait()
+            raise EnvironmentFailure(
+                "The Java virtual machine for ScienceWorld did not start.",
+                f"`{command[0]}` said: {self._said() or port.decode(errors='replace') or 'nothing'}",
+                "Check that `java -version` works (8 or later), or lower --env.heap_mb.",
+            )
+        return process, int(port), token.decode()
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read(2000).decode(errors="replace").strip()
+
+    def take(self) -> Any:
+        """A simulator nobody uses: one given back, or a new one."""
+        make = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface
+        simulator = self._idle.pop() if self._idle else self.call(make)
+        self._users += 1
+        return simulator
+
+    def give(self, simulator: Any) -> bool:
+        """Takes a simulator back.
+
+        Returns:
+            Whether it was the last one in use.
+        """
+        self._users -= 1
+        self._idle.append(simulator)
+        return self._users <= 0
+
+    def call(self, method: Any, *arguments: Any) -> Any:
+        """Calls a method of a Java object.
+
+        Raises:
+            EnvironmentFailure: the JVM is gone, or the call failed there.
+        """
+        from py4j.protocol import Py4JError, Py4JJavaError
+
+        try:
+            with self.lock:
+                return method(*arguments)
+        except Py4JJavaError as error:
+            why = str(error.java_exception).strip()
+            do = (
+                f"Give Java more than {self.heap_mb} MB: --env.heap_mb {2 * self.heap_mb}"
+                if "OutOfMemory" in why
+                else ""
+            )
+            raise EnvironmentFailure("The ScienceWorld simulator failed.", f"Java says: {why}.", do) from error
+        except (Py4JError, OSError) as error:
+            self.alive = False
+            code = self._process.poll()
+            why = f"Its JVM ended with code {code}." if code is not None else f"{type(error).__name__}: {error}."
+            raise EnvironmentFailure(
+                "The ScienceWorld simulator does not answer.", why, "Reset the environment: it starts another JVM."
+            ) from error
+
+    def stop(self) -> None:
+        """Ends the JVM and waits until it is gone. Stopping twice, or what a forked child inherited, does nothing."""
+        self.alive = False
+        self._idle.clear()
+        if self._disowned or self._process.returncode is not None:
+            return
+        self._disconnect()
+        self._gateway.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def disown(self) -> None:
+        """In a forked child: lets go of the parent's JVM without a word to it."""
+        self.alive = False
+        self._disowned = True
+        self._disconnect()
+        self._gateway._gateway_client.deque.clear()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                # As long as a child holds the pipe, Java would not notice that the parent died.
+                os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+    def _disconnect(self) -> None:
+        """Keeps the finalizers of Java objects, which run at any time, from talking to Java."""
+        self._gateway._gateway_client.is_connected = False
+
+
+def java() -> str:
+    """The `java` command: of $JAVA_HOME, else on the path.
+
+    Raises:
+        MissingExtraError: there is none.
+    """
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=str(Path(home) / "bin")) if home else None
+    found = found or shutil.which("java")
+    if found is None:
+        raise MissingExtraError(
+            "ScienceWorld needs Java, and there is no `java` command on this machine:"
+            " install it (on Debian: apt-get install default-jre-headless) or set JAVA_HOME."
+        )
+    return found
+
+
+_shared: dict[int, Jvm] = {}
+_lock = threading.RLock()
+
+
+def acquire(heap_mb: int) -> tuple[Jvm, Any]:
+    """A simulator in the JVM of this process with that heap; the JVM is started when there is none.
+
+    Raises:
+        MissingExtraError: Java or the extra is not installed.
+        EnvironmentFailure: Java does not start.
+    """
+    with _lock:
+        found = _shared.get(heap_mb)
+        if found is None or not found.alive:
+            if found is not None:
+                found.stop()
+            found = _shared[heap_mb] = Jvm(heap_mb)
+        return found, found.take()
+
+
+def release(jvm: Jvm, simulator: Any) -> None:
+    """Gives a simulator back; the JVM ends with the last one."""
+    with _lock:
+        if jvm.give(simulator):
+            jvm.stop()
+            if _shared.get(jvm.heap_mb) is jvm:
+                del _shared[jvm.heap_mb]
+
+
+def _drain(stream: IO[bytes]) -> None:
+    while os.read(stream.fileno(), 1 << 16):
+        pass
+
+
+def _stop_all() -> None:
+    for jvm in list(_shared.values()):
+        jvm.stop()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+    for jvm in list(_shared.values()):
+        jvm.disown()
+    _shared.clear()
+
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_after_fork)
