@@ -1,0 +1,149 @@
+"""A built catalogue, opened memory-mapped and found again in the cache."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import threading
+import warnings
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agentdistill.atomic import atomic_directory
+from agentdistill.errors import DataError
+from agentdistill_webshop.build import FORMAT, Rows, build
+from agentdistill_webshop.config import WebshopConfig
+from agentdistill_webshop.files import OriginalFiles
+from agentdistill_webshop.generate import GeneratedRows
+from agentdistill_webshop.product import Product
+from agentdistill_webshop.search import SearchEngine
+
+CACHE_VARIABLE = "AGENTDISTILL_CACHE"
+"""Environment variable that names the cache folder."""
+
+_REMEMBERED = 4096
+_building = threading.Lock()
+
+
+class Catalogue:
+    """Products by number and by asin. Nothing but what was asked for recently is in memory.
+
+    Args:
+        folder: where `build` wrote it.
+        seed: seed of the prices of products that have a range.
+    """
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        self._folder, self._seed = folder, seed
+        self.about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        with (folder / "products.bin").open("rb") as stream:
+            self._data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self._ends = np.load(folder / "product_ends.npy", mmap_mode="r")
+        self._asins = np.load(folder / "asins.npy", mmap_mode="r")
+        self._places = np.load(folder / "asin_places.npy", mmap_mode="r")
+        self._category = np.load(folder / "category.npy", mmap_mode="r")
+        self._products: OrderedDict[int, Product] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @cached_property
+    def engine(self) -> SearchEngine:
+        """The search engine."""
+        return SearchEngine(self._folder / "index")
+
+    def product(self, place: int) -> Product:
+        """The product with a number, in catalogue order from 0."""
+        found = self._products.get(place)
+        if found is None:
+            start = int(self._ends[place - 1]) if place else 0
+            found = self._products[place] = Product.from_bytes(self._data[start : int(self._ends[place])])
+            if len(self._products) > _REMEMBERED:
+                self._products.popitem(last=False)
+        return found
+
+    def place(self, asin: str) -> int:
+        """The number of a product.
+
+        Raises:
+            KeyError: there is no such product.
+        """
+        name = asin.encode("utf-8", "replace")
+        at = int(np.searchsorted(self._asins, name))
+        if at == len(self._asins) or self._asins[at] != name:
+            raise KeyError(asin)
+        return int(self._places[at])
+
+    def category(self, place: int) -> str:
+        """A product's department, without reading the product."""
+        name: str = self.about["categories"][self._category[place]]
+        return name
+
+    def price(self, place: int) -> float:
+        """What a product costs, in dollars; drawn from its range if it has one, always the same for a seed."""
+        product = self.product(place)
+        if len(product.pricing) == 1:
+            return product.pricing[0]
+        low, high = product.pricing
+        return random.Random(f"webshop/price/{self._seed}/{product.asin}").uniform(low, high)
+
+    def human(self) -> list[dict[str, Any]]:
+        """Human instructions in catalogue order: product number, instruction, attributes, options."""
+        lines = (self._folder / "human.jsonl").read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
+
+    def synthetic(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the products with a synthetic instruction, and of their combinations of options."""
+        folder = self._folder
+        return np.load(folder / "synthetic.npy", mmap_mode="r"), np.load(folder / "combinations.npy", mmap_mode="r")
+
+
+def open_catalogue(config: WebshopConfig) -> Catalogue:
+    """Finds the catalogue that a configuration names in the cache, or builds it there.
+
+    Raises:
+        DataError: its files are missing, damaged or malformed.
+    """
+    rows: Rows
+    if config.data is None:
+        rows = GeneratedRows(config.generated.products, config.generated.seed)
+    else:
+        rows = OriginalFiles(Path(config.data).expanduser(), config.products)
+    skip = config.malformed == "skip"
+    folder = cache_directory() / "webshop" / f"{FORMAT}-{rows.identity()}{'-skip' if skip else ''}"
+    with _building:
+        if not (folder / "about.json").is_file():
+            _build(rows, folder, skip)
+    catalogue = Catalogue(folder, config.seed)
+    malformed = catalogue.about["malformed"]
+    if malformed["count"]:
+        warnings.warn(
+            f"{malformed['count']} malformed rows of the catalogue are left out: {'; '.join(malformed['first'])}.",
+            stacklevel=2,
+        )
+    return catalogue
+
+
+def cache_directory() -> Path:
+    """Where catalogues live: $AGENTDISTILL_CACHE, else $XDG_CACHE_HOME/agentdistill, else ~/.cache/agentdistill."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "agentdistill"
+
+
+def _build(rows: Rows, folder: Path, skip: bool) -> None:
+    """Another process may build the same catalogue at the same time: whoever is second uses the first one's."""
+    try:
+        with atomic_directory(folder) as made:
+            build(rows, made, skip_malformed=skip)
+    except (OSError, DataError):
+        if not (folder / "about.json").is_file():
+            raise
