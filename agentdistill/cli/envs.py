@@ -62,15 +62,18 @@ def check(environment: str, plugins: tuple[str, ...], episodes: int, steps: int,
     if _GYMNASIUM_ID.fullmatch(environment) and environment not in registry.names("environment"):
         _check_id(environment)
         return
-    from agentdistill.envs.check import check_environment
+    from agentdistill.envs.check import iterate_checks
 
     section = resolve((), plugins, registry, {"env.type": environment}).config.env
     assert section is not None
     source = registry.build("environment", section, "env")
-    results = check_environment(source, section.split, episodes=episodes, steps=steps, seed=seed)
-    for result in results:
+    results = []
+    for result in iterate_checks(source, section.split, episodes=episodes, steps=steps, seed=seed):
+        results.append(result)
         word = click.style("ok  ", fg="green") if result.passed else click.style("fail", fg="red")
-        click.echo(f"{word}  {result.name:<10}  {result.detail}")
+        click.echo(f"{word}  {result.name:<11}  {result.detail}")
+        if not result.passed:
+            click.echo(f"      {'':<11}  rule: {result.rule}")
     failed = [result.name for result in results if not result.passed]
     click.echo(f"{len(results)} checks: {len(failed)} failed" + (f" ({', '.join(failed)})" if failed else ""))
     if failed:
