@@ -13,6 +13,7 @@ Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Mass = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(Options):
@@ -69,6 +70,29 @@ class ContextSection(PluginSection):
     KIND = "context"
 
 
+class WorkersSection(Section):
+    """Environments in supervised processes (docs/workers.md).
+
+    Attributes:
+        count: processes; 0 plays in this process, which is best for environments that answer in a few milliseconds.
+        ordered: sample for all conversations at once, so that results are the same to the last bit as in one
+            process; otherwise a slow environment does not hold up the others.
+        step_seconds: longest step; a process that takes longer is killed and its episodes are tried again.
+        reset_seconds: longest start of an episode, making the environment included.
+        heartbeat_seconds: longest time without a sign of life of a process that works.
+        retries: how often an episode is tried again before it counts as aborted.
+        memory_mb: resident memory of a process at which it is replaced, in MiB.
+    """
+
+    count: Natural = 0
+    ordered: bool = False
+    step_seconds: Seconds = 60.0
+    reset_seconds: Seconds = 300.0
+    heartbeat_seconds: Seconds = 30.0
+    retries: Natural = 3
+    memory_mb: Count | None = None
+
+
 class EnvSection(PluginSection):
     """The environment to train in.
 
@@ -76,6 +100,7 @@ class EnvSection(PluginSection):
         split: split of its tasks.
         max_steps: the agent's turns per episode.
         context: context policy; a `type` and that plugin's options.
+        workers: whether environments run in processes of their own.
     """
 
     KIND = "environment"
@@ -83,6 +108,7 @@ class EnvSection(PluginSection):
     split: str = "train"
     max_steps: Count = 30
     context: ContextSection = ContextSection(type="append")
+    workers: WorkersSection = WorkersSection()
 
 
 class LoraSection(Section):

@@ -6,7 +6,7 @@ every observation, and the set of admissible actions, is compared with what was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,13 +80,16 @@ def record(env: TextEnv, task: Task, actions: Sequence[str]) -> Record:
     return Record(task, task.seed, tuple(done), tuple(observations), tuple(admissible))
 
 
-def restore(env: TextEnv, recorded: Record, *, expert: bool = False) -> tuple[str, dict[str, Any]]:
+def restore(
+    env: TextEnv, recorded: Record, *, expert: bool = False, options: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
     """Brings an environment to the state after the last action of a record.
 
     Args:
         env: an environment; whatever it was doing is abandoned.
         recorded: the record.
         expert: ask for expert actions from here on.
+        options: options of `reset` as they were; by default the record's task, and `expert`.
 
     Returns:
         Observation and info of that state.
@@ -94,8 +97,9 @@ def restore(env: TextEnv, recorded: Record, *, expert: bool = False) -> tuple[st
     Raises:
         EnvironmentFailure: the replay went another way; its first divergence is named.
     """
-    options = {"task": recorded.task, **({"expert": True} if expert else {})}
-    observation, info = env.reset(seed=recorded.seed, options=options)
+    if options is None:
+        options = {"task": recorded.task, **({"expert": True} if expert else {})}
+    observation, info = env.reset(seed=recorded.seed, options=dict(options))
     _compare(recorded, 0, observation, info)
     for index, action in enumerate(recorded.actions, start=1):
         observation, _, terminated, truncated, info = env.step(action)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentdistill.conversation.base import ContextPolicy, Situation
+from agentdistill.envs.workers.calls import Call, Reply, ResetCall, StepCall, perform
 from agentdistill.errors import ConfigError, EnvironmentFailure, MissingExtraError, PluginError
 from agentdistill.hashing import digest
 from agentdistill.records import (
@@ -22,6 +23,11 @@ from agentdistill.records import (
 
 if TYPE_CHECKING:
     from agentdistill.envs.base import TextEnv
+
+_T = TypeVar("_T")
+
+Play = Generator[Call, Reply, _T]
+"""A part of an episode that says what it wants of the environment and is sent the replies, or the exceptions."""
 
 RUN_ERRORS = (ConfigError, MissingExtraError, PluginError)
 """Failures of the run's set-up: they are raised, while any other failure costs its episode only."""
@@ -56,6 +62,9 @@ class RolloutSettings:
         temperature: 0 is greedy.
         top_p: nucleus mass, 1 is off.
         concurrency: episodes in flight.
+        ordered: sample for all conversations at once, so that results are the same to the last bit however fast the
+            environments are. Otherwise those that are ready do not wait for a slow one (see `play`); environments
+            of this process are always played in order.
         constrained: restrict responses to those that take an admissible action.
         want_expert: ask the environment for its expert's advice; it goes into `Step.info["expert_action"]`.
     """
@@ -65,6 +74,7 @@ class RolloutSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     concurrency: int = 16
+    ordered: bool = True
     constrained: bool = False
     want_expert: bool = False
 
@@ -79,7 +89,8 @@ class Episode:
 
     Args:
         request: what to play.
-        env: the environment; this episode is its only user until it ends.
+        env: the environment, when `begin` and `act` shall use it at once; whoever runs `beginning` and `acting` has
+            it himself. This episode is its only user until it ends.
         context: needed to say which facts later prompts want, and to write replayed actions as responses.
         settings: step limit and whether to ask the expert.
 
@@ -90,7 +101,7 @@ class Episode:
     """
 
     def __init__(
-        self, request: EpisodeRequest, env: TextEnv, context: ContextPolicy | None, settings: RolloutSettings
+        self, request: EpisodeRequest, env: TextEnv | None, context: ContextPolicy | None, settings: RolloutSettings
     ) -> None:
         self.request = request
         self.steps: list[Step] = []
@@ -112,12 +123,31 @@ class Episode:
 
     def begin(self) -> None:
         """Resets the environment and replays the plan's prefix, checking that each action is accepted."""
+        self._play(self.beginning())
+
+    def _play(self, play: Play[_T]) -> _T:
+        assert self._env is not None
+        try:
+            call = next(play)
+            while True:
+                try:
+                    reply = perform(self._env, call)
+                except Exception as error:
+                    call = play.throw(error)
+                else:
+                    call = play.send(reply)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+    def beginning(self) -> Play[None]:
+        """What `begin` does, for an environment that answers later."""
         try:
             options = {"task": self.request.task, "expert": self._settings.want_expert}
-            self._observation, self.info = self._env.reset(seed=self.request.task.seed, options=options)
+            self._observation, self.info = yield ResetCall(self.request.task.seed, options)
             self._goal = str(self.info.get("task", ""))
             for position, action in enumerate(self.request.plan.prefix):
-                self._replay(position, action)
+                yield from self._replay(position, action)
                 if self.stop is not None:
                     return
         except RUN_ERRORS:
@@ -128,11 +158,11 @@ class Episode:
         if self.request.plan.horizon is not None and self.request.plan.horizon <= 0:
             self.stop = StopReason.HORIZON
 
-    def _replay(self, position: int, action: str) -> None:
+    def _replay(self, position: int, action: str) -> Play[None]:
         response = action if self._context is None else self._context.render_action(action)
         step = self._new_step(response, action, self.request.plan.prefix_actor, LossRole.NONE)
         step.info["replayed"] = True
-        self._send(step, action)
+        yield from self._send(step, action)
         if not step.valid:
             raise EnvironmentFailure(
                 f"The replayed action {action!r} (step {position} of the prefix) was not accepted.",
@@ -174,6 +204,21 @@ class Episode:
         Returns:
             The step. If the environment died the episode is aborted and the step has no result.
         """
+        return self._play(
+            self.acting(response, action, well_formed=well_formed, actor=actor, loss_role=loss_role, info=info)
+        )
+
+    def acting(
+        self,
+        response: str,
+        action: str,
+        *,
+        well_formed: bool = True,
+        actor: Actor = Actor.STUDENT,
+        loss_role: LossRole = LossRole.DISTILL,
+        info: Mapping[str, Any] | None = None,
+    ) -> Play[Step]:
+        """What `act` does, for an environment that answers later."""
         step = self._new_step(response, action, actor, loss_role)
         step.info.update(info or {})
         sent = action
@@ -182,7 +227,7 @@ class Episode:
             step.info["sent"] = sent
         self._played += 1
         try:
-            self._send(step, sent)
+            yield from self._send(step, sent)
         except RUN_ERRORS:
             raise
         except Exception as error:  # whatever an environment raises costs this episode only
@@ -195,9 +240,9 @@ class Episode:
             self.stop = StopReason.HORIZON
         return step
 
-    def _send(self, step: Step, command: str) -> None:
+    def _send(self, step: Step, command: str) -> Play[None]:
         self.steps.append(step)
-        observation, reward, terminated, truncated, info = self._env.step(command)
+        observation, reward, terminated, truncated, info = yield StepCall(command)
         self._observation, self.info = observation, info
         step.reward = float(reward)
         step.valid = bool(info.get("valid", True))

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.rows import RowBuilder
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.engines.base import Engine, Generation, GenerationRequest, Sampling
 from agentdistill.envs.base import EnvironmentSource
+from agentdistill.envs.workers.calls import Seat, seat_of
 from agentdistill.errors import ConfigError
 from agentdistill.records import StopReason, Trajectory
-from agentdistill.rollout.episode import Episode, EpisodeRequest, RolloutSettings, turn_seed
-
-if TYPE_CHECKING:
-    from agentdistill.envs.base import TextEnv
+from agentdistill.rollout.episode import Episode, EpisodeRequest, Play, RolloutSettings, turn_seed
 
 __all__ = ["EpisodeRequest", "RolloutSettings", "play"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Flight:
-    """An episode in flight."""
+    """An episode in flight; `play` is what its environment still works on, None when it is the student's turn."""
 
     index: int
     episode: Episode
     rows: RowBuilder
-    env: TextEnv
+    seat: Seat
+    play: Play[Any] | None = None
 
     @property
     def session(self) -> str:
         return f"episode-{self.index}"
+
+    def begin(self, play: Play[Any]) -> None:
+        """Begins what the environment shall do, and does it as far as that needs no waiting."""
+        self.play = play
+        try:
+            self.seat.begin(next(play))
+        except StopIteration:
+            self.play = None
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Goes on as far as the environment has answered."""
+        while self.play is not None and self.seat.settled:
+            try:
+                try:
+                    reply = self.seat.outcome()
+                except Exception as error:
+                    call = self.play.throw(error)
+                else:
+                    call = self.play.send(reply)
+            except StopIteration:
+                self.play = None
+            else:
+                self.seat.begin(call)
+
+
+@dataclass(slots=True)
+class _Seats:
+    """Environments, used again and closed at the end."""
+
+    source: EnvironmentSource
+    idle: list[Seat] = field(default_factory=list)
+    opened: list[Seat] = field(default_factory=list)
+
+    def take(self) -> Seat:
+        if not self.idle:
+            self.opened.append(seat_of(self.source.make()))
+            return self.opened[-1]
+        return self.idle.pop()
+
+    def give_back(self, seat: Seat, broken: bool) -> None:
+        if not broken:
+            self.idle.append(seat)
+            return
+        self.opened.remove(seat)
+        with suppress(Exception):  # it is broken already
+            seat.close()
+
+    def close(self) -> None:
+        for seat in self.opened:
+            seat.close()
 
 
 def play(
@@ -49,8 +100,14 @@ def play(
 ) -> list[Trajectory]:
     """Lets the student play episodes.
 
-    There is no barrier between episodes: when one ends, the next request starts in the same turn. What an episode
-    samples depends on its own seed only, not on `concurrency` or on what else is in flight.
+    When an episode ends, the next request starts in the same turn. What an episode samples depends on its own seed
+    only, not on `concurrency` or on what else is in flight.
+
+    With environments in worker processes and `settings.ordered` off there is no barrier between episodes: those whose
+    environment has answered are sampled for while others still step. To fill batches, it waits for others as long as
+    the last sampling took, since that is what another call would cost. Which conversations share a batch then depends
+    on timing; an engine rounds differently in batches of other sizes, so that log-probabilities may differ in their
+    last bits, and a token where two are that close.
 
     Args:
         requests: the episodes.
@@ -78,53 +135,64 @@ def play(
     waiting = deque(enumerate(requests))
     results: list[Trajectory | None] = [None] * len(requests)
     flights: list[_Flight] = []
-    idle: list[TextEnv] = []
-    opened: dict[int, TextEnv] = {}
-
-    def make() -> TextEnv:
-        env = source.make()
-        opened[id(env)] = env
-        return env
+    seats = _Seats(source)
 
     def land(flight: _Flight) -> None:
         engine.release([flight.session])
         trajectory = flight.episode.trajectory(flight.rows.rows())
         results[flight.index] = trajectory
-        if flight.episode.stop is StopReason.ABORTED:
-            with suppress(Exception):  # it is broken already
-                opened.pop(id(flight.env)).close()
-        else:
-            idle.append(flight.env)
+        seats.give_back(flight.seat, flight.episode.stop is StopReason.ABORTED)
         if on_episode is not None:
             on_episode(trajectory)
 
-    def refill() -> None:
+    def turn_over() -> None:
+        """Lands what has ended and starts what waits, until every place is taken by an episode that goes on."""
+        for flight in [flight for flight in flights if flight.play is None and flight.episode.stop is not None]:
+            flights.remove(flight)
+            land(flight)
         while waiting and len(flights) < settings.concurrency:
             index, request = waiting.popleft()
-            env = idle.pop() if idle else make()
-            flight = _Flight(index, Episode(request, env, context, settings), RowBuilder(renderer), env)
-            flight.episode.begin()
-            if flight.episode.stop is None:
-                flights.append(flight)
+            flight = _Flight(index, Episode(request, None, context, settings), RowBuilder(renderer), seats.take())
+            flight.begin(flight.episode.beginning())
+            if flight.play is None and flight.episode.stop is not None:
+                land(flight)
             else:
-                land(flight)
+                flights.append(flight)
 
+    patience = 0.0
     try:
-        refill()
+        turn_over()
         while flights:
-            batch = [_ask(flight, renderer, context, settings) for flight in flights]
-            for flight, generation in zip(flights, engine.generate(batch, sampling), strict=True):
-                _answer(flight, generation, renderer, context)
-            landed = [flight for flight in flights if flight.episode.stop is not None]
-            flights = [flight for flight in flights if flight.episode.stop is None]
-            for flight in landed:
-                land(flight)
-            refill()
+            _gather(flights, turn_over, None if settings.ordered else patience)
+            ready = [flight for flight in flights if flight.play is None]
+            batch = [_ask(flight, renderer, context, settings) for flight in ready]
+            began = time.monotonic()
+            generations = engine.generate(batch, sampling) if batch else []
+            patience = time.monotonic() - began
+            for flight, generation in zip(ready, generations, strict=True):
+                flight.begin(_answer(flight, generation, renderer, context))
+            turn_over()
     finally:
         engine.release([flight.session for flight in flights])
-        for env in opened.values():
-            env.close()
+        seats.close()
     return [trajectory for trajectory in results if trajectory is not None]
+
+
+def _gather(flights: Sequence[_Flight], turn_over: Callable[[], None], patience: float | None) -> None:
+    """Waits for environments: for all of them, or with `patience` seconds for the rest once one is ready."""
+    until: float | None = None
+    while busy := [flight for flight in flights if flight.play is not None]:
+        left: float | None = None
+        if patience is not None and len(busy) < len(flights):
+            now = time.monotonic()
+            until = now + patience if until is None else until
+            left = max(0.0, until - now)
+        busy[0].seat.wait(left)
+        for flight in busy:
+            flight.go_on()
+        turn_over()
+        if left == 0.0:
+            return
 
 
 def _ask(
@@ -145,7 +213,8 @@ def _ask(
     return GenerationRequest(flight.session, prompt, seed, allowed)
 
 
-def _answer(flight: _Flight, generation: Generation, renderer: ChatRenderer, context: ContextPolicy) -> None:
+def _answer(flight: _Flight, generation: Generation, renderer: ChatRenderer, context: ContextPolicy) -> Play[None]:
+    """Takes the student's turn."""
     episode = flight.episode
     if generation.finish == "context":
         flight.rows.abandon()
@@ -154,5 +223,6 @@ def _answer(flight: _Flight, generation: Generation, renderer: ChatRenderer, con
     row, start, end = flight.rows.sampled(len(episode.steps), generation.token_ids, generation.logprobs)
     response = renderer.decode(generation.token_ids)
     parsed = context.parse(response)
-    step = episode.act(response, parsed.action, well_formed=parsed.well_formed, info={"finish": generation.finish})
+    finish = {"finish": generation.finish}
+    step = yield from episode.acting(response, parsed.action, well_formed=parsed.well_formed, info=finish)
     step.row, step.start, step.end = row, start, end

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentdistill.config.resolved import ResolvedConfig
-from agentdistill.config.schema import RunConfig
+from agentdistill.config.schema import EnvSection, RunConfig
 from agentdistill.errors import ConfigError
 from agentdistill.learner.lora import LoraSettings, add_lora
 from agentdistill.learner.settings import LearnerSettings
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentdistill.conversation.template import ChatRenderer
     from agentdistill.engines.base import Engine
     from agentdistill.envs.base import EnvironmentSource
+    from agentdistill.envs.workers.source import SupervisedSource
     from agentdistill.learner.learner import Learner
     from agentdistill.learner.losses import Loss
     from agentdistill.teachers.base import Teacher
@@ -42,6 +43,7 @@ class Parts:
 
     resolved: ResolvedConfig
     registry: PluginRegistry
+    _supervised: list[SupervisedSource] = field(default_factory=list, init=False, repr=False)
 
     @property
     def config(self) -> RunConfig:
@@ -52,8 +54,23 @@ class Parts:
     def source(self) -> EnvironmentSource:
         """The training environment."""
         self.resolved.require("env")
-        source: EnvironmentSource = self.registry.build("environment", _given(self.config.env), "env")
-        return source
+        return self._source(_given(self.config.env), "env")
+
+    def _source(self, section: EnvSection, path: str) -> EnvironmentSource:
+        source: EnvironmentSource = self.registry.build("environment", section, path)
+        if not section.workers.count:
+            return source
+        from agentdistill.envs.workers.settings import WorkerSettings
+        from agentdistill.envs.workers.source import SupervisedSource
+
+        supervised = SupervisedSource(source, WorkerSettings(**section.workers.model_dump(exclude={"ordered"})))
+        self._supervised.append(supervised)
+        return supervised
+
+    def close(self) -> None:
+        """Ends the environments' processes, if there are any; what needs them later starts new ones."""
+        for source in self._supervised:
+            source.close()
 
     @cached_property
     def eval_source(self) -> EnvironmentSource:
@@ -62,8 +79,7 @@ class Parts:
         section = self.config.evaluation_env()
         if section == self.config.env:
             return self.source
-        source: EnvironmentSource = self.registry.build("environment", section, "eval.env")
-        return source
+        return self._source(section, "eval.env")
 
     @cached_property
     def tasks(self) -> Sequence[Task]:
@@ -173,6 +189,7 @@ class Parts:
             concurrency=rollout.concurrency,
             constrained=rollout.constrained,
             want_expert=want_expert,
+            ordered=_ordered(_given(self.config.env)),
         )
 
     @cached_property
@@ -187,6 +204,7 @@ class Parts:
             concurrency=section.concurrency or rollout.concurrency,
             constrained=section.constrained,
             want_expert=False,
+            ordered=_ordered(self.config.evaluation_env()),
         )
 
     def learner_settings(self, dump_directory: Any) -> LearnerSettings:
@@ -248,6 +266,10 @@ class Parts:
 
 
 _T = TypeVar("_T")
+
+
+def _ordered(section: EnvSection) -> bool:
+    return section.workers.ordered or not section.workers.count
 
 
 def _given(value: _T | None) -> _T:

@@ -184,6 +184,7 @@ class Run:
             raise
         finally:
             loop.close()
+            parts.close()
             if loop.store is not None:
                 loop.store.close()
         comparison = compare(before, after) if before is not None and after is not None else None
