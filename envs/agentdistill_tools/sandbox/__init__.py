@@ -1,0 +1,1 @@
+"""Running Python that a model wrote, in a jail that was tried out first."""
