@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,8 +148,9 @@ def _rest_left(before: Belongings, now: Belongings) -> list[str]:
 
 
 def _added(earlier: tuple[str, ...], later: tuple[str, ...]) -> list[str]:
-    rest = list(earlier)
-    return [name for name in later if name not in rest or rest.remove(name) is not None]
+    """What is there more often than before."""
+    more = Counter(later) - Counter(earlier)
+    return sorted(more.elements())
 
 
 def _descriptors() -> tuple[str, ...]:

@@ -5,15 +5,28 @@
     test_contract = environment_contract("my-game", split="train")
 
 is one test for each rule. The fixtures `check_environment` and `check_plugin` are there in every pytest session once
-agentdistill is installed (`agentdistill.testing.pytest_plugin`).
+agentdistill is installed (`agentdistill.testing.pytest_plugin`), and so the names below are imported on first use.
 """
 
 from __future__ import annotations
 
-from agentdistill.envs.check import RULES, CheckResult
-from agentdistill.envs.check import check_environment as examine
-from agentdistill.testing.assertions import Source, assert_environment, assert_plugin, source_of
-from agentdistill.testing.contract import environment_contract
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentdistill.envs.check import RULES, CheckResult
+    from agentdistill.testing.assertions import Source, assert_environment, assert_plugin, source_of
+    from agentdistill.testing.contract import environment_contract
+
+_HOMES = {
+    "RULES": "agentdistill.envs.check",
+    "CheckResult": "agentdistill.envs.check",
+    "Source": "agentdistill.testing.assertions",
+    "assert_environment": "agentdistill.testing.assertions",
+    "assert_plugin": "agentdistill.testing.assertions",
+    "environment_contract": "agentdistill.testing.contract",
+    "source_of": "agentdistill.testing.assertions",
+}
 
 __all__ = [
     "RULES",
@@ -22,6 +35,11 @@ __all__ = [
     "assert_environment",
     "assert_plugin",
     "environment_contract",
-    "examine",
     "source_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

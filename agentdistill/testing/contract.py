@@ -42,4 +42,4 @@ def environment_contract(
         for result in check_environment(source(), split, only=[rule], **settings):
             assert result.passed, explain(result)
 
-    return test_environment_contract  # type: ignore[no-any-return]
+    return test_environment_contract
