@@ -64,6 +64,8 @@ class Jvm:
             java(),
             f"-Xmx{self.heap_mb}m",
             "-XX:+UseSerialGC",
+            "-XX:+UnlockExperimentalVMOptions",
+            "-XX:hashCode=2",
             "-classpath",
             os.pathsep.join((bridge, str(jar))),
             "py4j.GatewayServer",
