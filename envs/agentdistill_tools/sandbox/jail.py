@@ -48,12 +48,13 @@ class Jail:
             return None
         return _UIDS + (os.getpid() * 4096 + next(_counter) % 4096) % 0x0FFFFFFF
 
-    def command(self, limits: PythonConfig, seccomp: int) -> list[str]:
+    def command(self, limits: PythonConfig, seccomp: int, info: int) -> list[str]:
         """The command line up to the interpreter's own arguments.
 
         Args:
             limits: what the code may use.
             seccomp: file descriptor of the system call filter.
+            info: file descriptor that bubblewrap tells the number of the sandbox's first process.
         """
         size = str(limits.files_mb << 20)
         command = [self.bwrap, *_system(), "--proc", "/proc", "--dev", "/dev"]
@@ -71,6 +72,7 @@ class Jail:
         else:
             command += ["--unshare-user", "--unshare-all", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
         command += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--seccomp", str(seccomp)]
+        command += ["--info-fd", str(info)]
         command += ["--clearenv", "--chdir", HOME]
         for name, value in environment(HOME).items():
             command += ["--setenv", name, value]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from agentdistill.errors import EnvironmentFailure
 from agentdistill_tools.sandbox import seccomp
@@ -87,21 +90,20 @@ def run_python(code: str, limits: PythonConfig, jail: Jail | None) -> Outcome:
         EnvironmentFailure: the sandbox itself failed.
     """
     with contextlib.ExitStack() as stack:
-        ready, ready_inside = os.pipe()
-        stack.callback(os.close, ready)
-        inside = stack.enter_context(os.fdopen(ready_inside, "wb", buffering=0))
+        ready, ready_inside = (stack.enter_context(end) for end in _pipe())
+        info, info_inside = (stack.enter_context(end) for end in _pipe())
         home = "" if jail else stack.enter_context(tempfile.TemporaryDirectory(prefix="agentdistill-python-"))
         stdin = _sealed(code.encode("utf-8", "replace"))
         stack.callback(os.close, stdin)
-        passed = [ready_inside]
+        passed = [ready_inside.fileno()]
         command = [sys.executable]
         if jail:
             rules = _sealed(seccomp.program() or b"")
             stack.callback(os.close, rules)
-            passed.append(rules)
-            command = jail.command(limits, rules)
+            passed += [rules, info_inside.fileno()]
+            command = jail.command(limits, rules, info_inside.fileno())
         process = subprocess.Popen(
-            [*command, "-I", "-S", "-c", runner_source(), *arguments(limits, jail, ready_inside)],
+            [*command, "-I", "-S", "-c", runner_source(), *arguments(limits, jail, ready_inside.fileno())],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -110,12 +112,13 @@ def run_python(code: str, limits: PythonConfig, jail: Jail | None) -> Outcome:
             env=None if jail else environment(home),
             start_new_session=True,
         )
-        inside.close()
         try:
+            ready_inside.close()
+            info_inside.close()
             output, ending = _watch(process, limits)
         finally:
-            _end(process, jail)
-        started = os.read(ready, 1) == b"R"
+            _end(process, info if jail else None)
+        started = ready.read(1) == b"R"
     if not started and ending is None:
         raise EnvironmentFailure(
             "The Python sandbox did not start.",
@@ -131,45 +134,67 @@ def run_python(code: str, limits: PythonConfig, jail: Jail | None) -> Outcome:
 
 
 def _watch(process: subprocess.Popen[bytes], limits: PythonConfig) -> tuple[bytes, Ending | None]:
-    """Reads until the program ends, is too slow or says too much."""
+    """Reads until the program ends, whoever still holds its output, or is too slow, or says too much."""
     assert process.stdout is not None
+    stdout = process.stdout.fileno()
     deadline = time.monotonic() + limits.seconds
     output = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+    with os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0) as end, selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        selector.register(end, selectors.EVENT_READ)
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 or not selector.select(left):
+            ready = [key.fd for key, _ in selector.select(left)] if left > 0 else []
+            if not ready:
                 return bytes(output), Ending.TIME
-            read = os.read(process.stdout.fileno(), _CHUNK)
+            if stdout not in ready:
+                return bytes(output), None
+            read = os.read(stdout, _CHUNK)
             if not read:
-                break
+                selector.unregister(stdout)  # it may go on without
             output += read
             if len(output) > limits.output_bytes:
                 return bytes(output[: limits.output_bytes]), Ending.OUTPUT
-    try:  # it may have closed its output and go on
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return bytes(output), Ending.TIME
-    return bytes(output), None
 
 
-def _end(process: subprocess.Popen[bytes], jail: Jail | None) -> None:
-    """Kills what is left and waits until the last process that could write to the pipe is gone."""
-    assert process.stdout is not None
-    if jail is None:
+def _end(process: subprocess.Popen[bytes], info: IO[bytes] | None) -> None:
+    """Kills what is left, and waits until the last process is gone.
+
+    A pipe that nobody holds any more says little: programs close their output, and a dying process closes it long
+    before it has given back its memory and files. The first process of a namespace goes last: that one is waited for.
+    """
+    first = None
+    if info is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        first = _first_process(info)
     process.kill()  # the sandbox's first process dies with it, and all others with that one
     process.wait()
-    deadline = time.monotonic() + _LAST_WORDS
-    with process.stdout as stdout, selectors.DefaultSelector() as selector:
-        selector.register(stdout, selectors.EVENT_READ)
-        while selector.select(max(0.0, deadline - time.monotonic())):
-            if not os.read(stdout.fileno(), _CHUNK):
-                return
-    if jail is not None:
-        raise EnvironmentFailure("A process of the Python sandbox outlived it.", "It was killed and still runs.")
+    assert process.stdout is not None
+    process.stdout.close()
+    if first is not None:
+        with os.fdopen(first, "rb", buffering=0), selectors.DefaultSelector() as selector:
+            selector.register(first, selectors.EVENT_READ)
+            if not selector.select(_LAST_WORDS):
+                raise EnvironmentFailure(
+                    "A process of the Python sandbox outlived it.", "It was killed and is still there."
+                )
+
+
+def _first_process(info: IO[bytes]) -> int | None:
+    """A handle of the sandbox's first process; None when it is gone, or never was there."""
+    os.set_blocking(info.fileno(), False)
+    try:
+        number = json.loads(info.read() or b"null")
+        return os.pidfd_open(number["child-pid"]) if number else None
+    except (ProcessLookupError, ValueError):
+        return None
+
+
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0)
 
 
 def _sealed(content: bytes) -> int:
