@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 
 import click
 
 from agentdistill.cli.columns import columns
 from agentdistill.cli.recipe import RecipeCommand, load_registry, plugin_option, resolve
-
-_GYMNASIUM_ID = re.compile(r"([\w.]+:)?([\w-]+/)?[\w.-]+-v\d+")
 
 
 @click.group()
@@ -59,14 +56,14 @@ def list_envs(plugins: tuple[str, ...], as_json: bool) -> None:
 def check(environment: str, plugins: tuple[str, ...], episodes: int, steps: int, seed: int) -> None:
     """Run every check on ENVIRONMENT: a name from `envs list` with --env.KEY VALUE, or a Gymnasium id."""
     registry = load_registry(plugins)
-    if _GYMNASIUM_ID.fullmatch(environment) and environment not in registry.names("environment"):
-        _check_id(environment)
-        return
     from agentdistill.envs.check import iterate_checks
+    from agentdistill.plugins.gymnasium_ids import is_gymnasium_id
 
     section = resolve((), plugins, registry, {"env.type": environment}).config.env
     assert section is not None
     source = registry.build("environment", section, "env")
+    if is_gymnasium_id(environment):
+        source.make().close()  # an id that cannot be made is one error, not eighteen
     results = []
     for result in iterate_checks(source, section.split, episodes=episodes, steps=steps, seed=seed):
         results.append(result)
@@ -78,31 +75,3 @@ def check(environment: str, plugins: tuple[str, ...], episodes: int, steps: int,
     click.echo(f"{len(results)} checks: {len(failed)} failed" + (f" ({', '.join(failed)})" if failed else ""))
     if failed:
         sys.exit(1)
-
-
-def _check_id(name: str) -> None:
-    """Gymnasium's own check of an id. It may be no source of ours, so there is nothing else to hold it to.
-
-    Raises:
-        ConfigError: Gymnasium knows no such id.
-        EnvironmentFailure: the check fails.
-    """
-    import gymnasium
-    from gymnasium.utils.env_checker import check_env
-
-    from agentdistill.errors import ConfigError, EnvironmentFailure
-
-    try:
-        env = gymnasium.make(name).unwrapped
-    except gymnasium.error.Error as error:
-        do = "See `agentdistill envs list`, or write module:Name-v0 for an id that a module registers."
-        raise ConfigError(f"Gymnasium cannot make `{name}`.", f"{error}", do) from error
-    try:
-        check_env(env, skip_render_check=True)
-    except Exception as error:
-        raise EnvironmentFailure(
-            f"`{name}` fails Gymnasium's check_env.", f"{type(error).__name__}: {error}."
-        ) from error
-    finally:
-        env.close()
-    click.echo(f"{click.style('ok', fg='green')}  {name}: gymnasium.utils.env_checker.check_env passes")

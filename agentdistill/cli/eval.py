@@ -20,6 +20,13 @@ from agentdistill.cli.recipe import (
 @click.command("eval", cls=RecipeCommand)
 @click.argument("recipe", nargs=-1)
 @plugin_option
+@click.option(
+    "--agent",
+    type=click.Choice(["student", "expert"]),
+    default="student",
+    show_default=True,
+    help="Who plays; the environment's expert needs no model.",
+)
 @click.option("--panel", metavar="ENV/PANEL", help="The panel to play (see `agentdistill envs list`), or a panel file.")
 @click.option("--limit", type=click.IntRange(min=1), help="Play a fixed subset of that many tasks.")
 @click.option("--output", metavar="DIR", help="Where results.json goes (default: runs/eval-PANEL-HASH).")
@@ -27,22 +34,24 @@ from agentdistill.cli.recipe import (
 def evaluate(
     recipe: tuple[str, ...],
     plugins: tuple[str, ...],
+    agent: str,
     panel: str | None,
     limit: int | None,
     output: str | None,
     dry_run: bool,
 ) -> None:
-    """Evaluate a student over a panel: student only, full depth, success with its interval.
+    """Evaluate a student, or the environment's expert, over a panel: alone, full depth, success with its interval.
 
     The model is --student.model NAME. A student that a run wrote (runs/NAME/student) is asked as in that run's
-    recipe; for other models give RECIPEs, or the defaults hold.
+    recipe; for other models give RECIPEs, or the defaults hold. With --agent expert the panel is enough.
     """
     from agentdistill.training.evaluation import resolve_evaluation
 
+    expert = agent == "expert"
     registry = load_registry(plugins)
     more = {"eval.panel": panel, "eval.limit": limit}
     overrides = {**click.get_current_context().meta[OVERRIDES], **{k: v for k, v in more.items() if v is not None}}
-    resolved = resolve_evaluation(recipe, overrides, registry, split_plugins(plugins)[0])
+    resolved = resolve_evaluation(recipe, overrides, registry, split_plugins(plugins)[0], needs_student=not expert)
     if dry_run:
         show_resolved(resolved)
         return
@@ -53,10 +62,10 @@ def evaluate(
     from agentdistill.evaluate.result import save_result
     from agentdistill.evaluate.table import result_table
     from agentdistill.training.assembly import Parts
-    from agentdistill.training.evaluation import evaluate_parts, panel_of
+    from agentdistill.training.evaluation import evaluate_environments_expert, evaluate_parts, panel_of
 
     name = re.sub(r"[^\w.-]+", "-", str(resolved.config.eval.panel))
-    directory = Path(output) if output else Path("runs") / f"eval-{name}-{resolved.hash[:8]}"
+    directory = Path(output) if output else Path("runs") / f"eval-{name}{'-expert' * expert}-{resolved.hash[:8]}"
     if (directory / "results.json").exists():
         raise ConfigError(
             f"There is a result in {directory} already.",
@@ -65,9 +74,11 @@ def evaluate(
         )
     parts = Parts(resolved, registry)
     tasks = panel_of(parts)
-    quiet_loading()
+    if not expert:
+        quiet_loading()
     with Progress() as progress:
-        result = evaluate_parts(parts, progress.episodes(len(tasks.tasks)))
+        evaluated = evaluate_environments_expert if expert else evaluate_parts
+        result = evaluated(parts, progress.episodes(len(tasks.tasks)), panel=tasks)
     progress.show(result_table(result))
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "config.toml", resolved.to_toml())

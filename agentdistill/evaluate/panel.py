@@ -9,6 +9,7 @@ from agentdistill.atomic import write_json
 from agentdistill.codec import panel_from_dict, panel_to_dict
 from agentdistill.envs.base import EnvironmentSource
 from agentdistill.errors import ConfigError, DataError
+from agentdistill.evaluate.published import with_size_note
 from agentdistill.hashing import digest
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.records import Panel, Task
@@ -40,12 +41,14 @@ def resolve_panel(
     else:
         panel = _split_panel(name, source, registry)
     _check(panel, source)
+    panel = with_size_note(panel)
     return panel if limit is None else limit_panel(panel, limit)
 
 
 def _split_panel(name: str, source: EnvironmentSource, registry: PluginRegistry | None) -> Panel:
-    environment, slash, split = name.partition("/")
-    if not slash or not split or environment != source.name:
+    # The name of an environment may hold a slash itself, as Gymnasium's "namespace/Name-v0" does.
+    split = name.removeprefix(f"{source.name}/")
+    if not split or split == name:
         benchmarks = registry.names("benchmark") if registry is not None else []
         known = f" Registered benchmarks: {', '.join(benchmarks)}." if benchmarks else ""
         raise ConfigError(

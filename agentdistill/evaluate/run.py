@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.engines.base import Engine
 from agentdistill.envs.base import EnvironmentSource
+from agentdistill.evaluate.published import protocol_notes
 from agentdistill.evaluate.result import SUCCESS_RULE, EvalResult, Outcome
 from agentdistill.hashing import digest
 from agentdistill.provenance import neutral
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from agentdistill.conversation.template import ChatRenderer
 
 
-def outcome_of(trajectory: Trajectory) -> Outcome:
-    """What one episode counts for."""
-    turns = [step for step in trajectory.steps if step.actor is Actor.STUDENT]
+def outcome_of(trajectory: Trajectory, actor: Actor = Actor.STUDENT) -> Outcome:
+    """What one episode counts for, by the turns of the one who is evaluated."""
+    turns = [step for step in trajectory.steps if step.actor is actor]
     sampled = sum(int(row.mask.sum()) for row in trajectory.rows)
     return Outcome(
         task=trajectory.task,
@@ -41,23 +42,29 @@ def episode_seed(seed: int, position: int, key: str) -> int:
     return int(digest(["evaluate", seed, position, key])[:8], 16)
 
 
-def protocol_of(source: EnvironmentSource, context: ContextPolicy, settings: RolloutSettings) -> dict[str, Any]:
-    """Everything two evaluations must share for their numbers to be comparable.
+def conditions_of(source: EnvironmentSource, settings: RolloutSettings, players: str) -> dict[str, Any]:
+    """What two evaluations must share whoever plays: step limit, rule of success, and the environment's settings.
 
     Of the environment's provenance these are the plain values (engine, dialect, …). What is nested there (data, library
     versions) is in the result's provenance; that the tasks are the same is the panel hash's business.
     """
-    sampling = {
-        name: getattr(settings, name) for name in ("max_steps", "max_new_tokens", "temperature", "top_p", "constrained")
-    }
     plain = {key: value for key, value in source.provenance().items() if isinstance(value, str | int | float | None)}
     return {
-        "players": "student only, full depth",
+        "players": players,
         "samples_per_task": 1,
         "success_rule": SUCCESS_RULE,
+        "max_steps": settings.max_steps,
+        "environment": neutral(plain),
+    }
+
+
+def protocol_of(source: EnvironmentSource, context: ContextPolicy, settings: RolloutSettings) -> dict[str, Any]:
+    """Everything two evaluations of students must share for their numbers to be comparable."""
+    sampling = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "top_p", "constrained")}
+    return {
+        **conditions_of(source, settings, "student only, full depth"),
         **sampling,
         "prompt_hash": context.prompt_hash,
-        "environment": neutral(plain),
     }
 
 
@@ -98,6 +105,7 @@ def evaluate(
         for position, task in enumerate(panel.tasks)
     ]
     began = time.perf_counter()
+    protocol = protocol_of(source, context, settings)
     trajectories = play(
         requests,
         source=source,
@@ -110,12 +118,13 @@ def evaluate(
     return EvalResult(
         panel=panel.name,
         panel_hash=panel.hash,
-        protocol=protocol_of(source, context, settings),
+        protocol=protocol,
         outcomes=tuple(outcome_of(trajectory) for trajectory in trajectories),
         provenance={
             **provenance,
             "environment": neutral(dict(source.provenance())),
             "panel": neutral(dict(panel.provenance)),
+            "notes": protocol_notes(panel, protocol),
         },
         seed=seed,
         seconds=time.perf_counter() - began,

@@ -54,19 +54,15 @@ def _facts(result: EvalResult) -> list[str]:
     if any(outcome.success for outcome in result.counted):
         steps += f", {result.mean_steps_won.value:.1f} when won"
     stops = ", ".join(f"{name} {count}" for name, count in result.stops.items())
-    settings = f"limit {protocol.get('max_steps')} steps · temperature {protocol.get('temperature')}"
-    if protocol.get("constrained"):
-        settings += " · constrained to admissible actions"
-    facts = [
-        f"{steps} · invalid actions {result.invalid_rate:.1%} · stops: {stops}",
-        f"tokens {result.prompt_tokens:,} prompt, {result.sampled_tokens:,} sampled",
-        f"{settings} · student only, full depth · prompt {protocol.get('prompt_hash')} · panel {result.panel_hash}",
-    ]
+    facts = [f"{steps} · invalid actions {result.invalid_rate:.1%} · stops: {stops}"]
+    if result.prompt_tokens or result.sampled_tokens:
+        facts.append(f"tokens {result.prompt_tokens:,} prompt, {result.sampled_tokens:,} sampled")
+    facts += [_protocol_line(result), f"success: {protocol.get('success_rule')}"]
     engine = _environment_line(result)
     if engine:
         facts.append(engine)
     notes = result.provenance.get("panel", {}).get("notes", [])
-    facts += [f"note: {note}" for note in notes]
+    facts += [f"note: {note}" for note in [*notes, *result.provenance.get("notes", [])]]
     if result.aborted:
         won = sum(outcome.success for outcome in result.counted)
         facts.append(
@@ -74,6 +70,23 @@ def _facts(result: EvalResult) -> list[str]:
             f"counted as lost, success would be {won / len(result.outcomes):.1%}"
         )
     return facts
+
+
+def _protocol_line(result: EvalResult) -> str:
+    """What makes two numbers incomparable, as far as it was chosen here."""
+    protocol = result.protocol
+    parts = [f"limit {protocol.get('max_steps')} steps"]
+    if "temperature" in protocol:
+        parts.append(f"temperature {protocol['temperature']}")
+    if protocol.get("constrained"):
+        parts.append("constrained to admissible actions")
+    parts.append(str(protocol.get("players")))
+    sampler = result.provenance.get("config", {}).get("engine", {}).get("type")
+    if sampler and "temperature" in protocol:
+        parts.append(f"sampled by {sampler}")
+    if "prompt_hash" in protocol:
+        parts.append(f"prompt {protocol['prompt_hash']}")
+    return " · ".join([*parts, f"panel {result.panel_hash}"])
 
 
 def _environment_line(result: EvalResult) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentdistill.errors import ConfigError, PluginError
+from agentdistill.plugins.gymnasium_ids import is_gymnasium_id, registration_of
 from agentdistill.plugins.kinds import KINDS
 from agentdistill.plugins.loader import Loader, Plugin
 from agentdistill.plugins.registration import FILE_KINDS, Registration
@@ -118,10 +119,14 @@ class PluginRegistry:
     def get(self, kind: str, name: str) -> Registration:
         """Finds a thing by name, or by target ("package.module:Class") without registration.
 
+        An environment may also be an id of Gymnasium, "Name-v0" or "module:Name-v0".
+
         Raises:
             PluginError: the name is unknown, ambiguous, or its plugin is broken or off.
         """
         _check_kind(kind)
+        if kind == "environment" and is_gymnasium_id(name) and name not in self.names(kind):
+            return registration_of(name)
         if ":" in name and kind not in FILE_KINDS:
             return Registration(kind, name, name)
         found = [entry for entry in self.all(kind) if entry.name == name]

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from agentdistill.config.load import load_config
 from agentdistill.config.resolved import ResolvedConfig
 from agentdistill.errors import ConfigError
+from agentdistill.evaluate.expert import evaluate_expert
 from agentdistill.evaluate.panel import resolve_panel
 from agentdistill.evaluate.result import EvalResult
 from agentdistill.evaluate.run import evaluate as evaluate_panel
 from agentdistill.models import LoadedModel, fingerprint
+from agentdistill.plugins.gymnasium_ids import is_gymnasium_id
 from agentdistill.plugins.registry import PluginRegistry
+from agentdistill.provenance import collect
 from agentdistill.records import Panel, Trajectory
 from agentdistill.training.assembly import Parts
 
@@ -39,11 +42,20 @@ def resolve_evaluation(
     overrides: Mapping[str, Any],
     registry: PluginRegistry,
     plugins: Sequence[str] = (),
+    *,
+    needs_student: bool = True,
 ) -> ResolvedConfig:
     """Resolves the configuration of an evaluation.
 
     Without a recipe, a student that a run wrote is asked as in its own recipe; and without an environment, the
     panel's name says which.
+
+    Args:
+        recipes: names, paths or mappings.
+        overrides: values by dotted path.
+        registry: the loaded plugins.
+        plugins: modules given with `-p`.
+        needs_student: False when the environment's expert is evaluated.
 
     Raises:
         ConfigError: a value is wrong, or there is no panel, environment or student.
@@ -53,15 +65,21 @@ def resolve_evaluation(
         recipes = (own,)
     panel = str(overrides.get("eval.panel") or "")
     if panel and not panel.endswith(".json"):
-        recipes = ({"env": {"type": panel.partition("/")[0]}}, *recipes)
+        recipes = ({"env": {"type": environment_of(panel)}}, *recipes)
     resolved = load_config(recipes, overrides, registry=registry, plugins=plugins)
-    resolved.require("env", "student")
+    resolved.require("env", *(("student",) if needs_student else ()))
     if resolved.config.eval.panel is None:
         known = ", ".join(registry.names("benchmark")) or "none is registered"
         raise ConfigError(
             "There is no panel to evaluate on.", "eval.panel is not set.", f"Add --panel; known: {known}."
         )
     return resolved
+
+
+def environment_of(panel: str) -> str:
+    """The environment that a panel's name says: what stands before its first slash, or a whole Gymnasium id."""
+    head, _, _ = panel.rpartition("/")
+    return head if is_gymnasium_id(head) else panel.partition("/")[0]
 
 
 def panel_of(parts: Parts) -> Panel:
@@ -100,6 +118,29 @@ def evaluate_parts(
         context=parts.context,
         settings=parts.eval_settings,
         provenance=parts.provenance(evaluated=fingerprint(student.model, student.tokenizer), **extra),
+        seed=parts.config.run.seed,
+        on_episode=on_episode,
+    )
+
+
+def evaluate_environments_expert(
+    parts: Parts, on_episode: Callable[[Trajectory], None] | None = None, *, panel: Panel | None = None
+) -> EvalResult:
+    """Evaluates the expert of the configured environment over the configured panel. No model is loaded.
+
+    Args:
+        parts: an environment, a panel and a step limit are enough.
+        on_episode: sees each episode as it ends.
+        panel: the configured panel, when it was made already.
+
+    Raises:
+        EnvironmentFailure: the environment has no expert.
+    """
+    return evaluate_expert(
+        panel if panel is not None else panel_of(parts),
+        source=parts.eval_source,
+        settings=parts.eval_settings,
+        provenance=collect(parts.resolved.values, registry=parts.registry),
         seed=parts.config.run.seed,
         on_episode=on_episode,
     )
