@@ -151,6 +151,9 @@ def plan_to_dict(plan: EpisodePlan) -> dict[str, Any]:
         "prefix": list(plan.prefix),
         "prefix_actor": plan.prefix_actor.value,
         "horizon": plan.horizon,
+        "guide": plan.guide,
+        "guide_actor": plan.guide_actor.value,
+        "guide_role": plan.guide_role.value,
         "note": encode_value(plan.note),
     }
 
@@ -161,6 +164,9 @@ def plan_from_dict(data: Mapping[str, Any]) -> EpisodePlan:
         prefix=tuple(data["prefix"]),
         prefix_actor=Actor(data["prefix_actor"]),
         horizon=data["horizon"],
+        guide=data.get("guide", 0.0),
+        guide_actor=Actor(data.get("guide_actor", Actor.TEACHER)),
+        guide_role=LossRole(data.get("guide_role", LossRole.NONE)),
         note=decode_value(data["note"]),
     )
 

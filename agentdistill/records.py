@@ -101,13 +101,19 @@ class EpisodePlan:
     Attributes:
         prefix: actions replayed before the student's first turn; they are never trained on.
         prefix_actor: who those actions are attributed to.
-        horizon: number of turns the student may play after the prefix; None is up to the environment's limit.
+        horizon: number of turns played after the prefix, guided ones included; None is up to the environment's limit.
+        guide: probability, in each of those turns anew, that the guide plays it instead of the student.
+        guide_actor: who the guide is, the teacher or the expert.
+        guide_role: what the guide's turns may be trained with, `NONE` or `IMITATE`.
         note: free numbers for logs, e.g. {"depth": 3}.
     """
 
     prefix: tuple[str, ...] = ()
     prefix_actor: Actor = Actor.EXPERT
     horizon: int | None = None
+    guide: float = 0.0
+    guide_actor: Actor = Actor.TEACHER
+    guide_role: LossRole = LossRole.NONE
     note: Mapping[str, float] = field(default_factory=dict)
 
 

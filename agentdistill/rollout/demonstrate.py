@@ -57,7 +57,7 @@ def tokenize_demonstration(trajectory: Trajectory, renderer: ChatRenderer, conte
         if not learn:
             row, start, end = -1, 0, 0
         done.append(dataclasses.replace(step, response=response, info=dict(step.info), row=row, start=start, end=end))
-    return _without_idle_rows(
+    return without_idle_rows(
         dataclasses.replace(trajectory, steps=done, rows=builder.rows(), meta=dict(trajectory.meta))
     )
 
@@ -69,7 +69,7 @@ def _response(step: Step, context: ContextPolicy) -> str:
     return context.render_action(step.action)
 
 
-def _without_idle_rows(trajectory: Trajectory) -> Trajectory:
+def without_idle_rows(trajectory: Trajectory) -> Trajectory:
     """Drops rows no step learns from, such as a windowed prompt whose response was a mistake made on purpose."""
     used = sorted({step.row for step in trajectory.steps if step.row >= 0})
     place = {old: new for new, old in enumerate(used)}

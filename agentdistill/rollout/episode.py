@@ -270,7 +270,7 @@ class Episode:
             "sampled_tokens": sampled,
             "student_steps": sum(step.actor is Actor.STUDENT for step in self.steps),
         }
-        if self.stop is not StopReason.ABORTED and not self._played:
+        if self.stop is not StopReason.ABORTED and not meta["student_steps"]:
             meta["no_student_steps"] = True
         if self._error:
             meta["error"] = self._error

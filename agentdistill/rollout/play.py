@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,10 @@ from agentdistill.engines.base import Engine, Generation, GenerationRequest, Sam
 from agentdistill.envs.base import EnvironmentSource
 from agentdistill.envs.workers.calls import Seat, seat_of
 from agentdistill.errors import ConfigError
-from agentdistill.records import StopReason, Trajectory
+from agentdistill.records import Actor, LossRole, StopReason, Trajectory
+from agentdistill.rollout.demonstrate import without_idle_rows
 from agentdistill.rollout.episode import Episode, EpisodeRequest, Play, RolloutSettings, turn_seed
+from agentdistill.rollout.guide import Guide, GuideTurn, guide_seed, guided
 
 __all__ = ["EpisodeRequest", "RolloutSettings", "play"]
 
@@ -96,6 +99,7 @@ def play(
     renderer: ChatRenderer,
     context: ContextPolicy,
     settings: RolloutSettings,
+    guides: Mapping[Actor, Guide] | None = None,
     on_episode: Callable[[Trajectory], None] | None = None,
 ) -> list[Trajectory]:
     """Lets the student play episodes.
@@ -116,6 +120,7 @@ def play(
         renderer: turns messages into tokens.
         context: shows the episode and reads the actions.
         settings: limits and sampling.
+        guides: who plays the turns that a plan gives to somebody else; needed for plans with `guide` above 0.
         on_episode: called with each trajectory as it ends.
 
     Returns:
@@ -137,9 +142,16 @@ def play(
     flights: list[_Flight] = []
     seats = _Seats(source)
 
+    def release(sessions: Sequence[str]) -> None:
+        engine.release(sessions)
+        for guide in (guides or {}).values():
+            guide.release(sessions)
+
     def land(flight: _Flight) -> None:
-        engine.release([flight.session])
+        release([flight.session])
         trajectory = flight.episode.trajectory(flight.rows.rows())
+        if flight.episode.request.plan.guide:
+            trajectory = without_idle_rows(trajectory)
         results[flight.index] = trajectory
         seats.give_back(flight.seat, flight.episode.stop is StopReason.ABORTED)
         if on_episode is not None:
@@ -167,13 +179,16 @@ def play(
             ready = [flight for flight in flights if flight.play is None]
             batch = [_ask(flight, renderer, context, settings) for flight in ready]
             began = time.monotonic()
-            generations = engine.generate(batch, sampling) if batch else []
+            answers = _guided(ready, batch, guides or {}, sampling)
+            own = [request for request, answer in zip(batch, answers, strict=True) if answer is None]
+            generations = iter(engine.generate(own, sampling) if own else [])
             patience = time.monotonic() - began
-            for flight, generation in zip(ready, generations, strict=True):
-                flight.begin(_answer(flight, generation, renderer, context))
+            for flight, answer in zip(ready, answers, strict=True):
+                role = LossRole.DISTILL if answer is None else flight.episode.request.plan.guide_role
+                flight.begin(_answer(flight, answer or next(generations), role, renderer, context))
             turn_over()
     finally:
-        engine.release([flight.session for flight in flights])
+        release([flight.session for flight in flights])
         seats.close()
     return [trajectory for trajectory in results if trajectory is not None]
 
@@ -213,16 +228,51 @@ def _ask(
     return GenerationRequest(flight.session, prompt, seed, allowed)
 
 
-def _answer(flight: _Flight, generation: Generation, renderer: ChatRenderer, context: ContextPolicy) -> Play[None]:
-    """Takes the student's turn."""
+def _guided(
+    ready: Sequence[_Flight], batch: Sequence[GenerationRequest], guides: Mapping[Actor, Guide], sampling: Sampling
+) -> list[Generation | None]:
+    """What guides answer in the turns that fall to them; None where the student plays."""
+    answers: list[Generation | None] = [None] * len(ready)
+    for actor, guide in guides.items():
+        mine: list[int] = []
+        for place, flight in enumerate(ready):
+            request = flight.episode.request
+            turn = len(flight.episode.steps)
+            if request.plan.guide_actor is actor and guided(request.seed, turn, request.plan.guide):
+                mine.append(place)
+        if not mine:
+            continue
+        turns = []
+        for place in mine:
+            episode = ready[place].episode
+            seed = guide_seed(episode.request.seed, len(episode.steps))
+            turns.append(GuideTurn(dataclasses.replace(batch[place], seed=seed), episode.info))
+        for place, answer in zip(mine, guide.respond(turns, sampling), strict=True):
+            answers[place] = answer
+    return answers
+
+
+def _answer(
+    flight: _Flight, generation: Generation, role: LossRole, renderer: ChatRenderer, context: ContextPolicy
+) -> Play[None]:
+    """Takes a turn: the student's, whose role is to be distilled, or a guide's."""
     episode = flight.episode
     if generation.finish == "context":
         flight.rows.abandon()
         episode.give_up(StopReason.CONTEXT_LIMIT)
         return
-    row, start, end = flight.rows.sampled(len(episode.steps), generation.token_ids, generation.logprobs)
+    index, actor = len(episode.steps), Actor.STUDENT
+    if role is LossRole.DISTILL:
+        row, start, end = flight.rows.sampled(index, generation.token_ids, generation.logprobs)
+    else:
+        actor = episode.request.plan.guide_actor
+        row, start, end = flight.rows.written(index, generation.token_ids, learn=role is LossRole.IMITATE)
+        if role is not LossRole.IMITATE:
+            row, start, end = -1, 0, 0
     response = renderer.decode(generation.token_ids)
     parsed = context.parse(response)
     finish = {"finish": generation.finish}
-    step = yield from episode.acting(response, parsed.action, well_formed=parsed.well_formed, info=finish)
+    step = yield from episode.acting(
+        response, parsed.action, well_formed=parsed.well_formed, actor=actor, loss_role=role, info=finish
+    )
     step.row, step.start, step.end = row, start, end

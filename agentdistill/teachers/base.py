@@ -43,6 +43,10 @@ class Teacher(Protocol):
         """
         ...
 
+    def policy(self) -> Any:
+        """The `LoadedModel` that plays turns for this teacher (capability "act" only)."""
+        ...
+
     def output_weight(self) -> Any:
         """The [V, D] matrix that turns `TeacherScores.hidden` into logits (capability "hidden" only)."""
         ...

@@ -15,7 +15,8 @@ from agentdistill.learner.settings import LearnerSettings
 from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.provenance import collect
-from agentdistill.records import Task
+from agentdistill.records import Actor, Task
+from agentdistill.rollout.guide import ExpertGuide, Guide, ModelGuide
 from agentdistill.rollout.play import RolloutSettings
 from agentdistill.teachers.selfcheck import check_same_tokenizer
 from agentdistill.training.demonstrations import Lookup, demonstration_lookup
@@ -176,7 +177,25 @@ class Parts:
     @cached_property
     def settings(self) -> RolloutSettings:
         """How training episodes are played."""
-        return self.play_settings("expert_action" in self.teacher.needs)
+        return self.play_settings("expert_action" in self.teacher.needs or "expert" in self.curriculum.needs)
+
+    @cached_property
+    def guides(self) -> dict[Actor, Guide]:
+        """Who can play turns in the student's place, as far as the curriculum asks for it."""
+        guides: dict[Actor, Guide] = {}
+        if "teacher" in self.curriculum.needs:
+            if "act" not in self.teacher.capabilities:
+                raise ConfigError(
+                    f"The curriculum `{self.config.curriculum.type}` lets the teacher play turns, and the teacher "
+                    f"`{_given(self.config.teacher).type}` cannot play.",
+                    "It scores tokens only.",
+                    'Choose a teacher with the capability "act", or another guide.',
+                )
+            model = self.teacher.policy()
+            guides[Actor.TEACHER] = ModelGuide(self.registry.build("engine", self.config.engine, "engine", model=model))
+        if "expert" in self.curriculum.needs:
+            guides[Actor.EXPERT] = ExpertGuide(self.context, self.renderer)
+        return guides
 
     def play_settings(self, want_expert: bool) -> RolloutSettings:
         """How episodes are played under [env] and [rollout], with or without the expert's advice in every step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentdistill.conversation.template import ChatRenderer
     from agentdistill.engines.base import Engine
     from agentdistill.envs.base import EnvironmentSource
+    from agentdistill.rollout.guide import Guide
     from agentdistill.teachers.base import Teacher
 
 
@@ -65,6 +66,7 @@ class OnPolicyBatches:
         total_steps: optimiser steps of the run.
         tasks_per_step: tasks in a batch.
         samples_per_task: episodes of each.
+        guides: who plays turns in the student's place.
         on_episode: called with each finished trajectory.
     """
 
@@ -82,6 +84,7 @@ class OnPolicyBatches:
     total_steps: int
     tasks_per_step: int
     samples_per_task: int
+    guides: Mapping[Actor, Guide] = field(default_factory=dict)
     on_episode: Callable[[Trajectory], None] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -110,6 +113,7 @@ class OnPolicyBatches:
             renderer=self.renderer,
             context=self.context,
             settings=self.settings,
+            guides=self.guides,
             on_episode=self.on_episode,
         )
         rollout_seconds = time.perf_counter() - started
@@ -166,6 +170,7 @@ def rollout_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
         "rollout/episodes": float(len(usable)),
         "rollout/aborted": float(len(played) - len(usable)),
         "rollout/turns": float(turns),
+        "rollout/guided_turns": float(sum(s.index >= len(t.plan.prefix) for t in usable for s in t.steps) - turns),
         "rollout/env_steps": float(sum(len(t.steps) for t in usable)),
         "rollout/tokens": float(trainable_tokens(usable)),
         "rollout/row_tokens": float(sum(len(row) for t in usable for row in t.rows)),

@@ -31,7 +31,7 @@ class Curriculum(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Subset of {"demonstrations"}."""
+        """Subset of {"demonstrations", "teacher", "expert"}: action lists, and who plays turns as a guide."""
         ...
 
     def plan(self, task: Task, progress: Progress) -> EpisodePlan:

@@ -131,6 +131,7 @@ class Run:
             total_steps=config.optim.steps,
             tasks_per_step=config.rollout.tasks_per_step,
             samples_per_task=config.rollout.samples_per_task,
+            guides=parts.guides,
             on_episode=self._on_episode(learner),
         )
         panel = self.panel

@@ -20,3 +20,9 @@ def agentdistill_register_curricula(register):
         config=f"{here}.depth:DepthConfig",
         summary="a demonstration is replayed up to its last k actions, k grows with training (arXiv 2604.24005)",
     )
+    register(
+        "guided",
+        f"{here}.guided:Guided",
+        config=f"{here}.guided:GuidedConfig",
+        summary="the teacher plays some turns, fewer with training, also inside a growing window (arXiv 2606.15912)",
+    )

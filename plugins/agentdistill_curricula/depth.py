@@ -34,7 +34,7 @@ class DepthConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _ordered(self) -> DepthConfig:
-        if self.maximum is not None and self.maximum < self.start:
+        if self.maximum is not None and self.start is not None and self.maximum < self.start:
             raise ValueError(f"maximum = {self.maximum} is below start = {self.start}")
         return self
 

@@ -85,6 +85,14 @@ class ExpertTeacher:
             for t in trajectories
         ]
 
+    def policy(self) -> Any:
+        """Not available.
+
+        Raises:
+            TrainingError: always; check `capabilities` first.
+        """
+        raise TrainingError("The expert teacher is no model.", "", 'Let the curriculum be guided by "expert".')
+
     def output_weight(self) -> Any:
         """Not available.
 

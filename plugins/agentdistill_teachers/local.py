@@ -54,8 +54,8 @@ class LocalTeacher:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Everything but acting; hidden states only where they alone determine the logits."""
-        offered = {"sampled", "top_k"}
+        """Everything; hidden states only where they alone determine the logits."""
+        offered = {"sampled", "top_k", "act"}
         return frozenset(offered | {"hidden"} if self.parts.bias is None else offered)
 
     @property
@@ -95,6 +95,10 @@ class LocalTeacher:
             )
         )
         return [[next(flat) for _ in trajectory.rows] for trajectory in trajectories]
+
+    def policy(self) -> LoadedModel:
+        """The model as it was loaded; `temperature` changes what is scored, not how it acts."""
+        return self.loaded
 
     def output_weight(self) -> Any:
         """The [V, D] output layer, detached."""

@@ -158,7 +158,7 @@ def test_the_registry_builds_one_from_a_directory(loaded, tmp_path):
     registry = PluginRegistry.load(third_party=False)
     section = {"type": "local", "model": str(tmp_path)}
     teacher = registry.build("teacher", section, "teacher", student=loaded, context=None, registry=registry)
-    assert teacher.capabilities == {"sampled", "top_k", "hidden"}
+    assert teacher.capabilities == {"sampled", "top_k", "hidden", "act"}
     assert not any(p.requires_grad for p in teacher.loaded.model.parameters())
 
 
@@ -172,3 +172,8 @@ def test_sparse_states_index_like_a_dense_tensor(teacher, episodes):
     torch.testing.assert_close(again.hidden[np.arange(len(row))], dense, equal_nan=True)
     with pytest.raises(IndexError, match="outside a row"):
         opinion.hidden[len(row)]
+
+
+def test_it_plays_with_the_model_it_scores_with(loaded):
+    teacher = LocalTeacher(LocalConfig(model="tiny", temperature=2.0), loaded)
+    assert "act" in teacher.capabilities and teacher.policy() is loaded
