@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from agentdistill.errors import DataError
 from agentdistill_webshop.analysis import VERSION as ANALYSIS
 from agentdistill_webshop.product import LONGEST_ASIN, MalformedRow, Product, is_left_out, parse_product
 from agentdistill_webshop.search import IndexWriter
+from agentdistill_webshop.spool import LineWriter, Spool, pack_asins
 
 FORMAT = f"1.{ANALYSIS}"
 """Another format, another folder in the cache."""
 
 _NAMED = 5
+_WANTED = ("instruction", "instruction_attributes", "instruction_options")
 _FIELDS = ("attributes", "instruction", "instruction_attributes")
 
 
@@ -60,17 +60,17 @@ def build(rows: Rows, folder: Path, *, skip_malformed: bool) -> None:
         DataError: there are malformed rows, or no product is left.
     """
     problems = _Problems()
-    human = _human_instructions(rows, problems)
     counts = {"rows": 0, "left_out": 0, "duplicates": 0}
     seen: set[str] = set()
-    ends, asins = array("q"), bytearray()
-    categories: dict[str, int] = {}
-    category = array("i")
-    synthetic, combinations = array("i"), array("q")
-    instructions: list[dict[str, Any]] = []
+    asins, category, categories = bytearray(), array("i"), dict[str, int]()
+    synthetic, combinations, asked_for = array("i"), array("q"), array("i")
     index = IndexWriter(folder / "index")
-    with _AttributeTable(rows, problems, folder) as table, (folder / "products.bin").open("wb") as out:
-        size = 0
+    with (
+        _spool_attributes(rows, problems, folder) as attributes,
+        _spool_instructions(rows, problems, folder) as instructions,
+        LineWriter(folder / "products.bin") as products,
+        LineWriter(folder / "human.bin") as human,
+    ):
         for number, row in enumerate(rows.items()):
             counts["rows"] += 1
             if is_left_out(row):
@@ -81,44 +81,45 @@ def build(rows: Rows, folder: Path, *, skip_malformed: bool) -> None:
                 counts["duplicates"] += 1
                 continue
             try:
-                product = parse_product(row, table.get(asin) if isinstance(asin, str) else None)
+                product = parse_product(row, attributes.get(asin) if isinstance(asin, str) else None)
             except MalformedRow as error:
                 problems.add(f"row {number}" + (f" ({asin})" if isinstance(asin, str) else ""), str(error))
                 continue
             seen.add(product.asin)
-            data = product.to_bytes() + b"\n"
-            size += out.write(data)
-            ends.append(size)
+            place = len(products)
+            products.add(product.to_bytes())
+            index.add(product.document)
             asins += product.asin.encode().ljust(LONGEST_ASIN, b"\0")
             category.append(categories.setdefault(product.category, len(categories)))
-            place = len(ends) - 1
             if product.instruction is not None and product.instruction_attributes:
                 synthetic.append(place)
                 combinations.append(combinations_of(product))
-            instructions += [{"product": place, **entry} for entry in human.get(product.asin, ())]
-            index.add(product.document)
+            for entry in instructions.get(product.asin) or ():
+                human.add(json.dumps(entry).encode())
+                asked_for.append(place)
+        products.finish()
+        human.finish()
     problems.settle(skip_malformed)
-    if not ends:
+    if not asins:
         raise DataError("The catalogue has no products.", f"Of {counts['rows']} rows none could be used.")
     index.finish()
-    names: npt.NDArray[np.bytes_] = np.frombuffer(bytes(asins), f"S{LONGEST_ASIN}")
+    names = pack_asins(asins)
     order = np.argsort(names, kind="stable")
-    np.save(folder / "product_ends.npy", np.array(ends, np.int64))
     np.save(folder / "asins.npy", names[order])
     np.save(folder / "asin_places.npy", order.astype(np.int32))
     np.save(folder / "category.npy", np.array(category, np.int32))
     np.save(folder / "synthetic.npy", np.array(synthetic, np.int32))
     np.save(folder / "combinations.npy", np.array(combinations, np.int64))
-    _write_lines(folder / "human.jsonl", instructions)
+    np.save(folder / "asked_for.npy", np.array(asked_for, np.int32))
     about = {
         "format": FORMAT,
-        "products": len(ends),
+        "products": len(names),
         **counts,
         "malformed": problems.summary(),
         "rows_from": rows.provenance(),
         "categories": list(categories),
     }
-    _write_lines(folder / "about.json", [about])
+    (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def combinations_of(product: Product) -> int:
@@ -153,49 +154,19 @@ class _Problems:
             )
 
 
-class _AttributeTable:
-    """Entries of the attributes file by asin, on disk: their order is not that of the items."""
-
-    def __init__(self, rows: Rows, problems: _Problems, folder: Path) -> None:
-        self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
-        names, starts = bytearray(), array("q", [0])
-        for asin, entry in rows.attributes():
-            if len(asin) > LONGEST_ASIN or not asin.isascii():
-                continue
-            if not isinstance(entry, dict):
-                problems.add(f"attributes of {asin}", f"it is a {type(entry).__name__}, not an object")
-                continue
-            wanted = {key: entry[key] for key in _FIELDS if key in entry}
-            starts.append(starts[-1] + self._spool.write(json.dumps(wanted).encode()))
-            names += asin.encode().ljust(LONGEST_ASIN, b"\0")
-        table: npt.NDArray[np.bytes_] = np.frombuffer(bytes(names), f"S{LONGEST_ASIN}")
-        self._order = np.argsort(table, kind="stable")
-        self._names = table[self._order]
-        self._starts = starts
-        self._spool.flush()
-
-    def __enter__(self) -> _AttributeTable:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._spool.close()
-
-    def get(self, asin: str) -> dict[str, Any] | None:
-        """The entry of an asin, the last one if the file has several; None when it has none."""
-        if not asin.isascii():
-            return None
-        after = int(np.searchsorted(self._names, asin.encode(), side="right"))
-        if not after or self._names[after - 1] != asin.encode():
-            return None
-        place = int(self._order[after - 1])
-        self._spool.seek(self._starts[place])
-        entry: dict[str, Any] = json.loads(self._spool.read(self._starts[place + 1] - self._starts[place]))
-        return entry
+def _spool_attributes(rows: Rows, problems: _Problems, folder: Path) -> Spool:
+    spool = Spool(folder)
+    for asin, entry in rows.attributes():
+        if isinstance(entry, dict):
+            spool.add(asin, {key: entry[key] for key in _FIELDS if key in entry})
+        else:
+            problems.add(f"attributes of {asin}", f"it is a {type(entry).__name__}, not an object")
+    return spool
 
 
-def _human_instructions(rows: Rows, problems: _Problems) -> dict[str, list[dict[str, Any]]]:
-    """Instructions by asin, with what a goal needs. Those without attributes are left out, as the authors do."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def _spool_instructions(rows: Rows, problems: _Problems, folder: Path) -> Spool:
+    """What a goal needs of each human instruction. Those without attributes are left out, as the authors do."""
+    spool = Spool(folder)
     for asin, entries in rows.human():
         if not isinstance(entries, list):
             problems.add(f"instructions of {asin}", f"they are a {type(entries).__name__}, not a list")
@@ -206,15 +177,9 @@ def _human_instructions(rows: Rows, problems: _Problems) -> dict[str, list[dict[
             if why:
                 problems.add(f"instruction of {asin}", why)
             elif entry["instruction_attributes"]:
-                kept.append(
-                    {
-                        "instruction": entry["instruction"],
-                        "attributes": entry["instruction_attributes"],
-                        "options": entry["instruction_options"],
-                    }
-                )
-        found[asin] = kept
-    return found
+                kept.append([entry[key] for key in _WANTED])
+        spool.add(asin, kept)
+    return spool
 
 
 def _wrong_instruction(entry: Any) -> str:
@@ -242,7 +207,3 @@ def _is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _write_lines(path: Path, values: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values), encoding="utf-8")

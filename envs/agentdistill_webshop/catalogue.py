@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import random
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from agentdistill.atomic import atomic_directory
 from agentdistill.errors import DataError
@@ -23,6 +23,7 @@ from agentdistill_webshop.files import OriginalFiles
 from agentdistill_webshop.generate import GeneratedRows
 from agentdistill_webshop.product import Product
 from agentdistill_webshop.search import SearchEngine
+from agentdistill_webshop.spool import Lines
 
 CACHE_VARIABLE = "AGENTDISTILL_CACHE"
 """Environment variable that names the cache folder."""
@@ -42,16 +43,14 @@ class Catalogue:
     def __init__(self, folder: Path, seed: int = 0) -> None:
         self._folder, self._seed = folder, seed
         self.about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        with (folder / "products.bin").open("rb") as stream:
-            self._data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        self._ends = np.load(folder / "product_ends.npy", mmap_mode="r")
+        self._lines = Lines(folder / "products.bin")
         self._asins = np.load(folder / "asins.npy", mmap_mode="r")
         self._places = np.load(folder / "asin_places.npy", mmap_mode="r")
         self._category = np.load(folder / "category.npy", mmap_mode="r")
         self._products: OrderedDict[int, Product] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._lines)
 
     @cached_property
     def engine(self) -> SearchEngine:
@@ -62,8 +61,7 @@ class Catalogue:
         """The product with a number, in catalogue order from 0."""
         found = self._products.get(place)
         if found is None:
-            start = int(self._ends[place - 1]) if place else 0
-            found = self._products[place] = Product.from_bytes(self._data[start : int(self._ends[place])])
+            found = self._products[place] = Product.from_bytes(self._lines[place])
             if len(self._products) > _REMEMBERED:
                 self._products.popitem(last=False)
         return found
@@ -93,12 +91,22 @@ class Catalogue:
         low, high = product.pricing
         return random.Random(f"webshop/price/{self._seed}/{product.asin}").uniform(low, high)
 
-    def human(self) -> list[dict[str, Any]]:
-        """Human instructions in catalogue order: product number, instruction, attributes, options."""
-        lines = (self._folder / "human.jsonl").read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines if line]
+    @cached_property
+    def asked_for(self) -> npt.NDArray[np.int32]:
+        """Number of the product of each human instruction, int32 [instructions]."""
+        places: npt.NDArray[np.int32] = np.load(self._folder / "asked_for.npy", mmap_mode="r")
+        return places
 
-    def synthetic(self) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def _human(self) -> Lines:
+        return Lines(self._folder / "human.bin")
+
+    def human(self, number: int) -> tuple[str, list[str], list[str] | dict[str, str]]:
+        """A human instruction in catalogue order: its text, the attributes and the options it asks for."""
+        instruction, attributes, options = json.loads(self._human[number])
+        return instruction, attributes, options
+
+    def synthetic(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Numbers of the products with a synthetic instruction, and of their combinations of options."""
         folder = self._folder
         return np.load(folder / "synthetic.npy", mmap_mode="r"), np.load(folder / "combinations.npy", mmap_mode="r")

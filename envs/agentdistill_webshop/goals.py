@@ -83,8 +83,7 @@ class GoalBook:
     def __init__(self, catalogue: Catalogue, config: WebshopConfig) -> None:
         self._catalogue, self._config = catalogue, config
         if config.goals == "human":
-            self._human = catalogue.human()
-            count = len(self._human)
+            count = len(catalogue.asked_for)
             self._bounds: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         else:
             self._products, combinations = catalogue.synthetic()
@@ -127,20 +126,19 @@ class GoalBook:
         """The department of a goal's product."""
         drawn = self._order[number]
         if self._config.goals == "human":
-            return self._catalogue.category(self._human[drawn]["product"])
+            return self._catalogue.category(int(self._catalogue.asked_for[drawn]))
         return self._catalogue.category(int(self._products[int(bisect_right(self._bounds, drawn))]))
 
     def goal(self, number: int) -> Goal:
         """The goal with a number, in shuffled order from 0."""
         drawn = self._order[number]
         if self._config.goals == "human":
-            entry = self._human[drawn]
-            options = entry["options"]
+            text, attributes, options = self._catalogue.human(drawn)
             return self._goal(
-                entry["product"],
+                int(self._catalogue.asked_for[drawn]),
                 drawn,
-                entry["instruction"].strip("."),
-                tuple(entry["attributes"]),
+                text.strip("."),
+                tuple(attributes),
                 options if isinstance(options, dict) else tuple(options),
             )
         which = int(bisect_right(self._bounds, drawn))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -63,7 +63,8 @@ class Product:
 
     def to_bytes(self) -> bytes:
         """One line of JSON without the newline."""
-        return json.dumps(astuple(self), ensure_ascii=False, separators=(",", ":")).encode()
+        values = [getattr(self, name) for name in self.__slots__]
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Product:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from agentdistill.hashing import digest
@@ -47,26 +47,24 @@ class GeneratedRows:
 
     def items(self) -> Iterator[Any]:
         """Rows as in `items_shuffle*.json`."""
-        return (self._made(number)[0] for number in range(self._products))
+        return (_item(_make(self._seed, number), self._seed, number) for number in range(self._products))
 
     def attributes(self) -> Iterator[tuple[str, Any]]:
         """Asin and entry, as in `items_ins_v2*.json`."""
         for number in range(self._products):
-            item, entry, _ = self._made(number)
-            yield item["asin"], entry
+            made = _make(self._seed, number)
+            yield made.asin, _entry(made, self._seed, number)
 
     def human(self) -> Iterator[tuple[str, Any]]:
         """Asin and instructions, as in `items_human_ins.json`."""
         for number in range(self._products):
-            item, _, instructions = self._made(number)
-            yield item["asin"], instructions
+            made = _make(self._seed, number)
+            rng = _dice("human", self._seed, number)
+            yield made.asin, [_instruction(rng, made) for _ in range(INSTRUCTIONS)]
 
     def provenance(self) -> dict[str, Any]:
         """What makes the rows what they are."""
         return {"kind": "generated", "generator": VERSION, "seed": self._seed}
-
-    def _made(self, number: int) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-        return _make(self._seed, number)
 
 
 def make_asin(seed: int, number: int) -> str:
@@ -78,37 +76,56 @@ def make_asin(seed: int, number: int) -> str:
     return f"B0{digits}"
 
 
-@functools.lru_cache(maxsize=64)
-def _make(seed: int, number: int) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    rng = random.Random(f"webshop/{VERSION}/{seed}/{number}")
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a product is, before anybody writes about it."""
+
+    asin: str
+    kind: Kind
+    attributes: list[str]
+    options: dict[str, list[str]]
+
+
+def _dice(what: str, seed: int, number: int) -> random.Random:
+    return random.Random(f"webshop/{VERSION}/{seed}/{number}/{what}")
+
+
+def _make(seed: int, number: int) -> _Made:
+    rng = _dice("product", seed, number)
     kind = rng.choice(KINDS)
+    attributes = rng.sample(kind.attributes, rng.randint(1, 2)) + rng.sample(SHARED[kind.category], rng.randint(2, 4))
+    return _Made(make_asin(seed, number), kind, attributes, _options(rng, kind))
+
+
+def _item(made: _Made, seed: int, number: int) -> dict[str, Any]:
+    rng, kind = _dice("item", seed, number), made.kind
     brand = make_brand(rng)
     model = f"{rng.choice(_DIGITS[10:])}{rng.choice(_DIGITS[10:])}{rng.randint(100, 9999)}"
     facts = {"brand": brand, "noun": kind.noun.lower(), "material": rng.choice(kind.materials), "model": model}
-    attributes = rng.sample(kind.attributes, rng.randint(1, 2)) + rng.sample(SHARED[kind.category], rng.randint(2, 4))
-    options = _options(rng, kind)
-    asin = make_asin(seed, number)
-    item = {
-        "asin": asin,
-        "name": make_title(rng, brand, kind, facts, attributes),
-        "full_description": make_description(rng, facts, attributes),
-        "small_description": make_bullets(rng, facts, attributes),
+    return {
+        "asin": made.asin,
+        "name": make_title(rng, brand, kind, facts, made.attributes),
+        "full_description": make_description(rng, facts, made.attributes),
+        "small_description": make_bullets(rng, facts, made.attributes),
         "pricing": _pricing(rng, kind),
         "product_category": kind.path,
         "category": kind.category,
         "query": kind.query,
         "customization_options": {
-            name: [{"value": value, "image": None} for value in values] for name, values in options.items()
+            name: [{"value": value, "image": None} for value in values] for name, values in made.options.items()
         },
         "images": [],
     }
-    wanted = rng.sample(attributes, rng.randint(1, 2))
-    entry = {
-        "attributes": attributes,
-        "instruction": make_short_instruction(rng, kind.query, wanted),
+
+
+def _entry(made: _Made, seed: int, number: int) -> dict[str, Any]:
+    rng = _dice("entry", seed, number)
+    wanted = rng.sample(made.attributes, rng.randint(1, 2))
+    return {
+        "attributes": made.attributes,
+        "instruction": make_short_instruction(rng, made.kind.query, wanted),
         "instruction_attributes": wanted,
     }
-    return item, entry, [_instruction(rng, asin, kind, attributes, options) for _ in range(INSTRUCTIONS)]
 
 
 def _options(rng: random.Random, kind: Kind) -> dict[str, list[str]]:
@@ -130,16 +147,14 @@ def _pricing(rng: random.Random, kind: Kind) -> str:
     return f"${price:,.2f}"
 
 
-def _instruction(
-    rng: random.Random, asin: str, kind: Kind, attributes: list[str], options: dict[str, list[str]]
-) -> dict[str, Any]:
-    wanted = rng.sample(attributes, rng.randint(1, min(3, len(attributes))))
-    names = [name for name in options if rng.random() < 0.75]
-    chosen = {name: rng.choice(options[name]) for name in names}
+def _instruction(rng: random.Random, made: _Made) -> dict[str, Any]:
+    wanted = rng.sample(made.attributes, rng.randint(1, min(3, len(made.attributes))))
+    names = [name for name in made.options if rng.random() < 0.75]
+    chosen = {name: rng.choice(made.options[name]) for name in names}
     return {
-        "asin": asin,
-        "instruction": make_instruction(rng, kind.query, wanted, chosen),
-        "attributes": attributes,
+        "asin": made.asin,
+        "instruction": make_instruction(rng, made.kind.query, wanted, chosen),
+        "attributes": made.attributes,
         "options": [f"{name}: {value}" for name, value in chosen.items()],
         "instruction_attributes": wanted,
         "instruction_options": list(chosen.values()),
