@@ -121,7 +121,8 @@ def test_from_the_command_line_without_a_model(tmp_path: Path, monkeypatch, caps
     from agentdistill.cli import main
 
     monkeypatch.chdir(tmp_path)
-    arguments = "eval --agent expert --panel alfworld/generated-unseen --limit 5 --env.engine fast --output out".split()
+    arguments = ["eval", "--agent", "expert", "--panel", "alfworld/generated-unseen", "--limit", "5"]
+    arguments += ["--env.engine", "fast", "--output", "out"]
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     out = capsys.readouterr().out
