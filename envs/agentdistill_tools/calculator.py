@@ -100,8 +100,8 @@ def _as_int(value: Any) -> Any:
 
 
 def _bounded(value: Any) -> Any:
-    if isinstance(value, complex):
-        raise ToolError("the result is not a real number")
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ToolError("the result is not a finite real number")
     if isinstance(value, int | Fraction) and max(abs(value.numerator), value.denominator).bit_length() > _BITS:
         raise ToolError("a number is too large")
     return value

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-_EXPRESSION = re.compile(r"[-(]*\d[\d\s+\-*/().]*")
+_EXPRESSION = re.compile(r"[-(\d][\d\s+\-*/().]*")
 _BASES = {"binary": 2, "octal": 8, "decimal": 10, "hexadecimal": 16}
 
 

@@ -27,7 +27,8 @@ FORMULAS = frozenset(
 """Families whose scorers give it to SymPy's `parse_expr`, which is `eval`, too. Only formulas get there."""
 
 _FORMULA = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+|[A-Za-z]{1,5}|[-+*/^()=,\s])*")
-_SCORING_SECONDS = 5.0
+_PREPARE = "reasoning_gym:create_dataset"
+_SCORING_SECONDS = 10.0
 _SCORING_MEMORY_MB = 4096
 
 
@@ -107,7 +108,8 @@ class Scorer:
             return 1.0
         arguments = {"family": family, "options": options, "first_seed": first_seed, "index": index, "answer": answer}
         try:
-            return float(self._helper.call("agentdistill_tools.gym:score", arguments, _SCORING_SECONDS))
+            text = self._helper.call("agentdistill_tools.gym:score", arguments, _SCORING_SECONDS, prepare=_PREPARE)
+            return float(text)
         except ToolError:
             return 0.0
 

@@ -13,14 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agentdistill.errors import EnvironmentFailure
 from agentdistill_tools.tool import ToolError, WrongArguments
 
-_STARTING = 60.0
-"""Seconds allowed on top of the deadline while a fresh process imports things."""
+_STARTING = 120.0
+"""Seconds in which a process has to start and import what a function needs, whatever the deadline of its calls."""
 
 
 class Helper:
     """One helper process: started by the first call, started again after one that had to be killed.
+
+    Its calls have deadlines, so what takes long only once (imports) is done before the clock starts.
 
     Args:
         memory_mb: limit of its address space; 0 is none.
@@ -29,27 +32,34 @@ class Helper:
     def __init__(self, memory_mb: int = 0) -> None:
         self._memory = memory_mb
         self._process: subprocess.Popen[bytes] | None = None
+        self._prepared: set[str] = set()
 
-    def call(self, target: str, arguments: Mapping[str, Any], seconds: float) -> str:
+    def call(self, target: str, arguments: Mapping[str, Any], seconds: float, *, prepare: str) -> str:
         """Calls a function there.
 
         Args:
             target: "module:function".
             arguments: its arguments, plain JSON values.
             seconds: deadline; the process is killed when it passes.
+            prepare: a function or class "module:name" that is imported first, outside the deadline.
 
         Returns:
             The result as text, cut after a million characters with a note.
 
         Raises:
             ToolError: the function raised, took too long, or took the process with it.
+            EnvironmentFailure: the process cannot be started.
         """
-        deadline = time.monotonic() + seconds + (0 if self._process else _STARTING)
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it died between two calls, e.g. with the thread that started it
         if self._process is None:
             self._start()
-            self._exchange("builtins:len", {"obj": []}, deadline)  # its answer, an error, says that it has started
-            deadline = time.monotonic() + seconds
-        response = self._exchange(target, arguments, deadline)
+        if prepare not in self._prepared:
+            self._prepare(prepare)
+        try:
+            response = self._exchange(target, arguments, time.monotonic() + seconds)
+        except EOFError:
+            raise ToolError("the call ended the process it ran in") from None
         if response is None:
             raise ToolError(f"the call took longer than {seconds:g} s and was stopped")
         if "error" in response:
@@ -61,6 +71,7 @@ class Helper:
     def close(self) -> None:
         """Ends the process. The next call starts another one."""
         process, self._process = self._process, None
+        self._prepared.clear()
         if process is None:
             return
         process.kill()
@@ -82,8 +93,27 @@ class Helper:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
 
+    def _prepare(self, target: str) -> None:
+        try:
+            response = self._exchange(
+                "agentdistill_tools.worker:prepare", {"target": target}, time.monotonic() + _STARTING
+            )
+        except EOFError:
+            response = None
+        if response is None:
+            raise EnvironmentFailure(
+                f"The helper process for `{target}` did not start.",
+                f"It ended, or did not answer within {_STARTING:g} s.",
+                "Try to import it in a Python of your own.",
+            )
+        self._prepared.add(target)
+
     def _exchange(self, target: str, arguments: Mapping[str, Any], deadline: float) -> dict[str, Any] | None:
-        """One request and its response; None when the deadline passes, and the process is killed."""
+        """One request and its response; None when the deadline passes, and the process is killed.
+
+        Raises:
+            EOFError: the process ended.
+        """
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         request = json.dumps({"target": target, "arguments": dict(arguments)}).encode()
@@ -92,9 +122,9 @@ class Helper:
             process.stdin.flush()
             header = self._read(process.stdout.fileno(), 8, deadline)
             body = header and self._read(process.stdout.fileno(), struct.unpack(">Q", header)[0], deadline)
-        except (BrokenPipeError, EOFError):
+        except BrokenPipeError:
             self.close()
-            raise ToolError("the call ended the process it ran in") from None
+            raise EOFError from None
         except BaseException:
             self.close()  # a half-read response must not be taken for the next one
             raise

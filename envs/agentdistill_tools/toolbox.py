@@ -128,7 +128,8 @@ class Toolbox:
 
         def call(arguments: Mapping[str, Any]) -> str:
             request = {"target": name, "arguments": dict(arguments)}
-            return self._helper.call("agentdistill_tools.tool:call_by_name", request, self._config.tool_seconds)
+            seconds = self._config.tool_seconds
+            return self._helper.call("agentdistill_tools.tool:call_by_name", request, seconds, prepare=name)
 
         return function_tool(function, call)
 

@@ -36,6 +36,8 @@ def tries(action, *arguments):
 class Attempt:
     name: str
     code: str
+    seconds: float = 10.0
+    """Wall time it gets; those that only wait get little."""
 
 
 def _one_call(name: str, call: str, imports: str = "os") -> Attempt:
@@ -131,6 +133,7 @@ PROCESSES = [
         "thread bomb",
         "import threading, time\ndef more():\n    while True:\n"
         "        threading.Thread(target=time.sleep, args=(9,)).start()\ntries(more)",
+        seconds=2.0,
     ),
     Attempt(
         "process pool",
@@ -233,14 +236,14 @@ OUTPUT = [
 
 TIME = [
     Attempt("a loop", "while True: pass"),
-    Attempt("a sleep", "import time\ntime.sleep(600)"),
+    Attempt("a sleep", "import time\ntime.sleep(600)", seconds=1.0),
     Attempt(
         "a loop that ignores signals",
         "import signal\nfor s in range(1, 64):\n    try: signal.signal(s, signal.SIG_IGN)\n"
         "    except (OSError, ValueError): pass\nwhile True: pass",
     ),
-    Attempt("a lock", "import threading\nlock = threading.Lock()\nlock.acquire(); lock.acquire()"),
-    Attempt("a pipe nobody writes to", "os.read(os.pipe()[0], 1)"),
+    Attempt("a lock", "import threading\nlock = threading.Lock()\nlock.acquire(); lock.acquire()", seconds=1.0),
+    Attempt("a pipe nobody writes to", "os.read(os.pipe()[0], 1)", seconds=1.0),
     Attempt("one long operation", "x = 9 ** 9 ** 9"),
     Attempt("a bad pattern", "import re\nre.match('(a*)*b', 'a' * 40)"),
     _one_call("a question to the user", "input()"),

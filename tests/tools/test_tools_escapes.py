@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from agentdistill_tools.sandbox.limits import PythonConfig
 from agentdistill_tools.sandbox.probe import NoSandbox, find_jail, try_out
 from agentdistill_tools.sandbox.run import Ending, Outcome, run_python
 
-LIMITS = PythonConfig(seconds=3.0, cpu_seconds=1, memory_mb=256, processes=4, files_mb=8)
+LIMITS = PythonConfig(cpu_seconds=1, memory_mb=256, processes=4, files_mb=8)
 SECRET = "nobody shall read this"
 
 
@@ -128,8 +129,10 @@ def test_an_attempt_is_contained_and_reported(attempt: Attempt, outside: Outside
     for name, value in outside.names.items():
         code = code.replace(f"{{{name}}}", str(value))
     before = time.monotonic()
-    outcome = run(PRELUDE + code.replace("{{", "{").replace("}}", "}"), LIMITS)
-    assert time.monotonic() - before < LIMITS.seconds + 10
+    outcome = run(
+        PRELUDE + code.replace("{{", "{").replace("}}", "}"), LIMITS.model_copy(update={"seconds": attempt.seconds})
+    )
+    assert time.monotonic() - before < attempt.seconds + 30
     assert "ESCAPED" not in outcome.output and SECRET not in outcome.output, outcome.output
     assert outcome.output or outcome.ending is not Ending.DONE, "nothing was reported"
     assert "SyntaxError" not in outcome.output and "NameError" not in outcome.output, outcome.output
@@ -202,6 +205,48 @@ def test_unsafe_is_what_it_says_and_still_leaves_nothing(tmp_path: Path) -> None
     assert run_python("while True: print('y' * 99)", limits, None).ending is Ending.OUTPUT
     assert set(Path(tempfile.gettempdir()).glob("agentdistill-python-*")) == before
     assert not left_over()
+
+
+VICTIM = """
+from agentdistill_tools.sandbox.limits import PythonConfig
+from agentdistill_tools.sandbox.probe import find_jail
+from agentdistill_tools.sandbox.run import run_python
+
+jail = find_jail()
+print("running", flush=True)
+run_python("import time\\ntime.sleep(600)", PythonConfig(seconds=600.0), jail)
+"""
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_sandbox_dies_with_whoever_called_it(signal_: signal.Signals) -> None:
+    caller = subprocess.Popen([sys.executable, "-c", VICTIM], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with caller:
+        assert caller.stdout is not None and caller.stdout.readline() == b"running\n"
+        deadline = time.monotonic() + 60
+        while len(family := descendants(caller.pid)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(family) >= 3, "the sandbox never started"
+        caller.send_signal(signal_)
+        caller.wait()
+        while any(Path("/proc", str(pid)).exists() for pid in family) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not [pid for pid in family if Path("/proc", str(pid)).exists()]
+
+
+def descendants(ancestor: int) -> set[int]:
+    """Processes below another, as they are now."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found = {ancestor}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {ancestor}
 
 
 @pytest.mark.parametrize(

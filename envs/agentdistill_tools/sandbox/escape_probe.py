@@ -17,7 +17,7 @@ def refused(action):
 def forks(limit):
     """How many processes can be had at once, counted up to a limit."""
     here, there = os.pipe()
-    children = []
+    children: list[int] = []
     while len(children) < limit:
         try:
             child = os.fork()

@@ -16,7 +16,8 @@ class PythonConfig(PluginConfig):
     `files_mb` three times (home, /tmp, /dev/shm).
 
     Attributes:
-        seconds: wall time.
+        seconds: wall time. It is there for programs that wait; one that computes meets `cpu_seconds` first, which does
+            not depend on how busy the machine is.
         cpu_seconds: CPU time of each process.
         memory_mb: address space of each process.
         processes: processes and threads at once, the interpreter itself included.
@@ -28,7 +29,7 @@ class PythonConfig(PluginConfig):
             read and change whatever you can.
     """
 
-    seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
     cpu_seconds: Annotated[int, Field(ge=1)] = 5
     memory_mb: Annotated[int, Field(ge=64)] = 512
     processes: Annotated[int, Field(ge=1, le=1024)] = 4

@@ -6,6 +6,7 @@ expression is printed. Modules that take long to import are imported when they a
 """
 
 import builtins
+import io
 import os
 import resource
 import sys
@@ -91,6 +92,7 @@ def main():
     confine(spec)
     sys.path[:] = [place for place in sys.path if place] + packages
     for stream in (sys.stdout, sys.stderr):
+        assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
     vars(builtins).update(exit=sys.exit, quit=sys.exit)
     os.write(spec["ready"], b"R")
