@@ -1,0 +1,54 @@
+"""Small catalogues, each built once for the whole session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentdistill_webshop.config import GeneratedConfig, WebshopConfig
+from agentdistill_webshop.source import WebshopSource
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def webshop_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this session's own."""
+    folder = tmp_path_factory.mktemp("webshop_cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTDISTILL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shop(webshop_cache: Path) -> WebshopSource:
+    """A generated catalogue with every split."""
+    return WebshopSource(WebshopConfig(generated=GeneratedConfig(products=420)))
+
+
+@pytest.fixture(scope="session")
+def transcripts() -> dict[str, Any]:
+    """What the authors' program answered on made-up products."""
+    found: dict[str, Any] = json.loads((HERE / "authors_transcripts.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def transcript_files(transcripts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The transcripts' products as original files."""
+    return write_files(
+        tmp_path_factory.mktemp("original"), transcripts["items"], transcripts["attributes"], transcripts["human"]
+    )
+
+
+def write_files(folder: Path, items: Any, attributes: Any, human: Any) -> Path:
+    """Writes a catalogue as original files."""
+    folder.mkdir(exist_ok=True)
+    (folder / "items_shuffle.json").write_text(json.dumps(items))
+    (folder / "items_ins_v2.json").write_text(json.dumps(attributes))
+    (folder / "items_human_ins.json").write_text(json.dumps(human))
+    return folder
