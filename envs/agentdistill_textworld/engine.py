@@ -28,9 +28,12 @@ _EXTRA = re.compile(r"<(score|moves)>\n(.*?)</\1>", re.DOTALL)
 _STATUS_LINE = re.compile(r"\n*> *-=[^\n]*=-\d+/\d+\s*\Z|  +-=[^\n]*=-\d+/\d+\s*\Z")
 _SEVERAL = re.compile(r"[.;,]|\bthen\b")
 _META = frozenset(
-    "save restore restart quit q undo oops o script unscript transcript verify version verbose brief superbrief normal "
-    "short long notify pronouns nouns score full places objects actions rules showme test tw trace purloin gonear "
-    "abstract".split()
+    {
+        *("save", "restore", "restart", "quit", "q", "undo", "oops", "o", "script", "unscript", "transcript", "verify"),
+        *("version", "verbose", "brief", "superbrief", "normal", "short", "long", "notify", "pronouns", "nouns"),
+        *("score", "full", "places", "objects", "actions", "rules", "showme", "test", "tw", "trace", "purloin"),
+        *("gonear", "abstract"),
+    }
 )
 """First words of commands to the interpreter, not to the world: some write files, some end or rewind the game."""
 

@@ -1,0 +1,30 @@
+"""Fixtures of the ScienceWorld tests: a cache of their own, and one JVM for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentdistill_scienceworld.config import ScienceWorldConfig
+from agentdistill_scienceworld.env import ScienceWorldEnv
+from agentdistill_scienceworld.source import ScienceWorldSource
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder that starts empty and that no user shares."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTDISTILL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def env(own_cache: Path) -> Iterator[ScienceWorldEnv]:
+    """An environment of two quick tasks; as long as it lives, so does the JVM."""
+    made = ScienceWorldSource(ScienceWorldConfig(tasks=("find-plant", "melt"))).make()
+    made.reset(options={"task": "find-plant/0"})
+    yield made
+    made.close()
