@@ -174,7 +174,7 @@ def test_its_own_step_limit_truncates(env):
 def test_wrong_options():
     with pytest.raises(ConfigError, match=r"no option `splt`. Did you mean `split`"):
         ScienceWorldEnv(splt="train")
-    with pytest.raises(ConfigError, match="there is no task `boyl`. Did you mean `boil`"):
+    with pytest.raises(ConfigError, match=r"there is no task `boyl`. Did you mean `boil`"):
         ScienceWorldEnv(tasks=("boyl",))
     with pytest.raises(ConfigError, match="named twice"):
         ScienceWorldEnv(tasks=("boil", "boil"))
@@ -194,7 +194,7 @@ def test_unknown_tasks_and_calls_out_of_order():
     for call in (lambda: made.step("look around"), made._playing):
         with pytest.raises(EnvironmentFailure, match=r"Call reset\(\) first"):
             call()
-    with pytest.raises(DataError, match="no split `tset`. Did you mean `test`"):
+    with pytest.raises(DataError, match=r"no split `tset`. Did you mean `test`"):
         ScienceWorldSource().tasks("tset")
     for wrong in ("boil/0", "boil/30", "boil/21 ", "boil"):
         with pytest.raises(DataError, match="no task"):
