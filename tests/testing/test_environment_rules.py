@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,10 @@ def test_the_command_line_shows_the_rule_that_is_broken(tmp_path, monkeypatch, c
     lines = [line.split() for line in out.splitlines()]
     assert ["fail", "info"] in [line[:2] for line in lines] and ["ok", "replay"] in [line[:2] for line in lines]
     assert f"rule: {RULES['info']}" in out and "18 checks: 1 failed (info)" in out
+
+
+def test_the_rules_are_documented_as_they_are_checked():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "writing-plugins.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 3]
+    written = [row for row in rows if row.split("`")[1] in RULES]
+    assert written == [f"| `{name}` | {rule} |" for name, rule in RULES.items()]

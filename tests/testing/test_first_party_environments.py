@@ -1,0 +1,41 @@
+"""Every environment of this repository keeps every rule; a new one is tested as soon as it has an entry point."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentdistill.plugins import PluginRegistry
+from agentdistill.testing import RULES, assert_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "alfworld": {"split": "generated-seen", "options": {"engine": "fast"}},
+}
+"""What is not the default: a split that needs no data, options that make a test quick."""
+
+
+def environments() -> list[str]:
+    entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["agentdistill"]
+    registry = PluginRegistry.load(third_party=False)
+    registry.extend(sorted(entries.values()))
+    return sorted({entry.name for entry in registry.all("environment")})
+
+
+def test_there_are_environments():
+    assert {"alfworld", "textarena"} <= set(environments())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", environments())
+def test_it_keeps_every_rule(name: str):
+    entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["agentdistill"]
+    results = assert_environment(name, plugins=sorted(entries.values()), **SETTINGS.get(name, {}))
+    assert [result.name for result in results] == list(RULES)
+    # An environment whose expert is never asked for success would pass without showing that it can be solved.
+    (expert,) = [result for result in results if result.name == "expert"]
+    assert expert.detail.startswith("succeeds in"), expert.detail
