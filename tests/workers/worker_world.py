@@ -59,6 +59,8 @@ class MazeEnv(gym.Env[str, str]):
         self.taken += 1
         if self.source.seconds:
             time.sleep(self.source.seconds * (self.source.straggler if self.key.startswith("slow") else 1))
+        while self.key == "wait" and not Path(self.source.log, "open").exists():
+            time.sleep(0.005)
         if self.taken == 3:
             bad = self.misbehave(action)
             if bad is not None:
@@ -89,7 +91,7 @@ class MazeEnv(gym.Env[str, str]):
             os.kill(os.getpid(), signal.SIGSEGV)
         if kind == "leak":
             while True:
-                LEAK.append(bytearray(os.urandom(1) * (8 << 20)))
+                LEAK.append(bytearray(b"x" * (16 << 20)))
                 time.sleep(0.01)
         if kind == "print":
             print("shouting " * 500_000)

@@ -10,7 +10,6 @@ import pickle
 import resource
 import signal
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -19,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentdistill.envs.replay import Record, restore
+from agentdistill.envs.replay import restore
 from agentdistill.envs.workers.calls import Call, Reply, ResetCall, StepCall, perform
 from agentdistill.envs.workers.wire import Failure, packed, receive
 from agentdistill.errors import AgentDistillError, EnvironmentFailure
@@ -65,6 +64,8 @@ def main(descriptor: int, directory: str, memory_mb: int) -> None:
         pass
     if host is not None:
         host.close()
+    # Taking the interpreter apart is slow; files and processes that are left, the supervisor removes.
+    os._exit(0)
 
 
 def _reply(number: int, answer: Any) -> bytes:
@@ -97,23 +98,19 @@ class _Host:
         self._envs: dict[int, TextEnv] = {}
 
     def answer(self, slot: int, work: Any) -> Reply | Failure | None:
-        """Does one piece of work: a call, a (record, options, call) to take up again, or None to close the slot."""
+        """Does one piece of work: a call, an episode's (record, options) to replay, or None to close the slot."""
         try:
             if work is None:
                 self._drop(slot)
                 return None
             if isinstance(work, ResetCall | StepCall):
                 return _checked(perform(self._env(slot), work), work)
-            recorded, options, call = work
-            return self._take_up(slot, recorded, options, call)
+            recorded, options = work
+            restore(self._env(slot), recorded, options=options)
+            return None
         # An environment may call sys.exit(); that is its failure, not the end of its neighbours.
         except BaseException as error:
             return _failure(error)
-
-    def _take_up(self, slot: int, recorded: Record, options: Mapping[str, Any], call: StepCall) -> Reply:
-        env = self._env(slot)
-        restore(env, recorded, options=options)
-        return _checked(perform(env, call), call)
 
     def _env(self, slot: int) -> TextEnv:
         if slot not in self._envs:
@@ -176,7 +173,7 @@ def _live(here: Path, most_bytes: int) -> None:
             else:
                 used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             if used > most_bytes:
-                print(f"{used >> 20} MiB resident memory, {most_bytes >> 20} allowed", file=sys.stderr, flush=True)
+                os.write(2, f"{used >> 20} MiB resident memory, {most_bytes >> 20} allowed\n".encode())
                 os._exit(MEMORY_EXIT)
         time.sleep(BEAT_SECONDS)
 

@@ -10,6 +10,7 @@ import gymnasium
 from agentdistill.envs.replay import Record, admissible_hash
 from agentdistill.envs.spaces import Utf8Text
 from agentdistill.envs.workers.calls import Call, Reply, ResetCall, Seat, StepCall
+from agentdistill.records import Task
 
 if TYPE_CHECKING:
     from agentdistill.envs.workers.pool import WorkerPool
@@ -84,6 +85,7 @@ class WorkerEnv(gymnasium.Env[str, str], Seat):
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode; options and errors as the environment has them."""
+        super().reset(seed=seed)
         return self._now(ResetCall(seed, dict(options or {})))
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -126,22 +128,17 @@ class WorkerEnv(gymnasium.Env[str, str], Seat):
             self._replies.append(outcome)
         self.call, self._outcome = None, outcome
 
-    def work(self, fresh: bool) -> tuple[Any, int]:
-        """What to send for the current call, and how many actions it replays; for the pool.
-
-        Args:
-            fresh: the environment is at no episode: one that has begun must be taken up again.
-        """
-        if not fresh or isinstance(self.call, ResetCall):
-            return self.call, 0
+    def past(self) -> tuple[Record, dict[str, Any]]:
+        """What a fresh process must replay before the current step, and the options of its reset; for the pool."""
         options = self._reset.options
+        task = options.get("task")
         infos = [reply[-1] for reply in self._replies]
         told = all("admissible_actions" in info for info in infos)
         recorded = Record(
-            options.get("task"),  # type: ignore[arg-type]
+            task if isinstance(task, Task) else Task("", "", str(task)),  # named in errors only: options say which
             self._reset.seed,
             tuple(self._actions),
             tuple(reply[0] for reply in self._replies),
             tuple(admissible_hash(info["admissible_actions"]) for info in infos) if told else (),
         )
-        return (recorded, dict(options), self.call), len(self._actions)
+        return recorded, dict(options)

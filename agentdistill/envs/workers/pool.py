@@ -68,6 +68,7 @@ class WorkerPool:
     def take_back(self, env: WorkerEnv) -> None:
         """Keeps an environment for later; one that failed or is at work is closed in its process."""
         if env.call is None and not env.failed:
+            env.keeps = None
             if env not in self._idle:
                 self._idle.append(env)
             return
@@ -76,16 +77,15 @@ class WorkerPool:
 
     def submit(self, env: WorkerEnv) -> None:
         """Sends an environment's call to its process, or to another one if it has none."""
-        fresh = env.home is None
-        work, replayed = env.work(fresh)
-        if env.home is None:
-            self._place(env)
-        assert env.home is not None
-        starts = fresh or not env.started
-        seconds = self._settings.reset_seconds if starts else 0.0
-        seconds += self._settings.step_seconds * (replayed + env.started)
-        env.home.give(env, env.slot, work, seconds)
-        self._listen(env.home)
+        home, settings = env.home, self._settings
+        if home is None:
+            home = self._place(env)
+            if env.started:
+                recorded, options = env.past()
+                seconds = settings.reset_seconds + settings.step_seconds * len(recorded.actions)
+                home.give(env, env.slot, (recorded, options), seconds)
+        home.give(env, env.slot, env.call, settings.step_seconds if env.started else settings.reset_seconds)
+        self._listen(home)
 
     def wait(self, seconds: float | None) -> None:
         """Waits until an environment settles, at most that long.
@@ -129,7 +129,7 @@ class WorkerPool:
         self._listen(process)
         return process
 
-    def _place(self, env: WorkerEnv) -> None:
+    def _place(self, env: WorkerEnv) -> WorkerProcess:
         if len(self._processes) < self._settings.count:
             self._processes.append(self._spares.pop(0) if self._spares else self._start())
             home = self._processes[-1]
@@ -138,6 +138,7 @@ class WorkerPool:
         home.homes.add(env)
         self._slots += 1
         env.home, env.slot = home, self._slots
+        return home
 
     def _leave(self, env: WorkerEnv) -> None:
         """Takes an environment out of its process, which closes it."""
@@ -179,7 +180,7 @@ class WorkerPool:
 
     def _is_up(self, process: WorkerProcess, answer: Any) -> None:
         if isinstance(answer, Failure):
-            process.kill()
+            self._remove(process)
             raise PluginError(
                 "A worker process cannot set the environment up.",
                 f"{answer.kind}: {answer.what} {answer.why}".strip(),
@@ -189,6 +190,8 @@ class WorkerPool:
         self._false_starts = 0
 
     def _answer(self, env: WorkerEnv, answer: Any) -> None:
+        if answer is None:
+            return  # its past is replayed; the answer to its call follows
         if not isinstance(answer, Failure):
             env.settle(answer)
             self._settled = True
@@ -222,12 +225,8 @@ class WorkerPool:
 
     def _bury(self, process: WorkerProcess, why: str) -> None:
         """Kills a process; whoever lived there goes on elsewhere, its first in line with one try less."""
-        self._selector.unregister(process.channel)
-        ended = process.kill()
+        ended = self._remove(process)
         self.counts["died"] += 1
-        for group in (self._processes, self._spares):
-            if process in group:
-                group.remove(process)
         if not process.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
@@ -236,21 +235,28 @@ class WorkerPool:
                     f"The last one {why} ({ended}).",
                     "Set `env.workers.count = 0` to see the environment fail in this process.",
                 )
-        tickets = list(process.tickets)
-        for env in list(process.homes):
-            env.home = None
-        for position, ticket in enumerate(tickets):
-            if ticket.env is None:
-                continue
-            if position == 0:
+        waiting = [ticket.env for ticket in process.tickets]
+        first = waiting[0] if waiting else None
+        for env in dict.fromkeys(env for env in waiting if env is not None):
+            if env is first:
                 error = EnvironmentFailure(
-                    f"The environment's process {why} at {ticket.env.place} ({ended}).",
-                    f"The episode was tried {ticket.env.tries + 1} times.",
+                    f"The environment's process {why} at {env.place} ({ended}).",
+                    f"The episode was tried {env.tries + 1} times.",
                     "Play it alone to see why; deadlines, memory and tries are set in [env.workers].",
                 )
-                self._again(ticket.env, error, final=False)
+                self._again(env, error, final=False)
             else:
-                self.submit(ticket.env)
+                self.submit(env)
+
+    def _remove(self, process: WorkerProcess) -> str:
+        """Kills a process and forgets it; tells how it ended."""
+        self._selector.unregister(process.channel)
+        for group in (self._processes, self._spares):
+            if process in group:
+                group.remove(process)
+        for env in list(process.homes):
+            env.home = None
+        return process.kill()
 
 
 def _rebuilt(failure: Failure) -> Exception:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,8 @@ class WorkerProcess:
         janitor.watch(self._popen.pid)
         self.channel = Channel(ours)
         self.tickets: deque[Ticket] = deque()
-        self.homes: set[WorkerEnv] = set()
+        self.homes: weakref.WeakSet[WorkerEnv] = weakref.WeakSet()
         self.ready = False
-        self._started = time.time()
         self._numbers = 0
         self.give(None, 0, source, reset_seconds)
 
@@ -113,10 +113,12 @@ class WorkerProcess:
             return ""
         if time.monotonic() - self.tickets[0].began > self.tickets[0].seconds:
             return f"did not answer within {self.tickets[0].seconds:g} s"
+        if not self.ready:
+            return ""  # imports hold the interpreter's lock for long
         try:
-            last = max((self._directory / BEAT).stat().st_mtime, self._started)
+            last = (self._directory / BEAT).stat().st_mtime
         except OSError:
-            last = self._started
+            return ""  # somebody cleaned up the folder: deadlines still hold
         if time.time() - last > heartbeat_seconds:
             return f"showed no sign of life for {heartbeat_seconds:g} s"
         return ""
