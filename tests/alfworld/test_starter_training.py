@@ -164,5 +164,5 @@ def test_no_run_trains_on_what_it_is_measured_on() -> None:
     scenes = {key.split("/")[1].split("-")[-1] for key in measured}
     assert scenes == {"10", "219", "308", "424"}
     for run in RUNS:
-        trained = {game.key.split("/")[1].split("-")[-1] for game in generate("train", 300, run.seed, GAME_TYPES)}
+        trained = {game.key.split("/")[1].split("-")[-1] for game in generate("train", 300, run.seed, run.task_types)}
         assert not trained & scenes

@@ -31,8 +31,7 @@ is not an assistant, and its numbers say nothing about general language models o
 {episodes:,} demonstrations in games that this package generates in the 116 ALFWorld rooms that are not rooms of
 valid_unseen; every game is played twice, with its own goal and with one drawn evenly from all that its room allows. No
 game of valid_seen or valid_unseen was trained on. How objects are placed was learned from the 200 real games of
-valid_train. A text-only expert plays; before {mistake_rate:.0%} of its turns a mistake is injected, which is never
-learned from, so that it shows how to recover. The loss is cross-entropy on the expert's commands.
+valid_train. {lessons} The loss is cross-entropy on the expert's commands.
 
 | | |
 |---|---|
@@ -65,12 +64,29 @@ _CHOICE = {
         "initial embeddings for an object's names) won 77% of it. The weights are those after the last step, not the\n"
         "best of several."
     ),
+    "apprentice": (
+        "The length of the run was chosen among two so that its success on valid_seen is near the number in its\n"
+        "name; the weights are those after the last step."
+    ),
     "student": (
         "A student is a snapshot of one training run, chosen because its success on valid_seen is near the number in\n"
         "its name. Success jumps between neighbouring snapshots, so another panel may rank the students otherwise."
     ),
 }
 """How the weights were chosen, by training run."""
+
+_LESSONS = {
+    "recovery": (
+        "A text-only expert plays; before {mistake_rate:.0%} of its turns a mistake is injected, which is never\n"
+        "learned from, so that it shows how to recover."
+    ),
+    "apprentice": (
+        "A text-only expert plays, and never errs; it plays only the three task types that need no\n"
+        "appliance (place, look, two). So the model has never seen anything cleaned, heated or cooled, nor what to do\n"
+        "after a mistake."
+    ),
+}
+"""What was demonstrated; runs without a text of their own have the first."""
 
 _SHORT = {
     "pick_and_place_simple": "place",
@@ -99,8 +115,14 @@ def card(name: str, metrics: Mapping[str, Any]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---" * (len(evaluation) + 1) + "|")
     facts = {**metrics["architecture"], **metrics["training"], **metrics["data"]}
+    lessons = _LESSONS.get(facts["run"], _LESSONS["recovery"]).format(**facts)
     return _TEMPLATE.format(
-        name=name, limit=evaluation[0]["limit"], table="\n".join(lines), choice=_CHOICE[facts["run"]], **facts
+        name=name,
+        limit=evaluation[0]["limit"],
+        table="\n".join(lines),
+        choice=_CHOICE[facts["run"]],
+        lessons=lessons,
+        **facts,
     )
 
 
