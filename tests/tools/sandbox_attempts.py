@@ -1,7 +1,7 @@
 """Programs that try to get out of the sandbox, or to use it up. One that succeeds prints ESCAPED.
 
-`{secret}`, `{port}`, `{socket}`, `{abstract}` and `{victim}` stand for a file, a TCP port, two Unix sockets and a
-process outside. `tries(f)` calls something that must be refused; `syscall` is the system's own, below all libraries.
+`{secret}`, `{home}`, `{port}`, `{socket}`, `{abstract}` and `{victim}` stand for a file, the user's home, a TCP port, two
+Unix sockets and a process outside. `tries(f)` calls something that must be refused; `syscall` is the system's own, below all libraries.
 """
 
 # ruff: noqa: E501 - programs on one line are easier to compare
@@ -75,10 +75,10 @@ FILES = [
     _one_call("read through the first process", "open('/proc/1/root{secret}').read()"),
     _one_call("read above the root", "open('/../../..{secret}').read()"),
     Attempt("symlink to a file outside", "os.symlink('{secret}', 'link')\ntries(lambda: open('link').read())"),
-    Attempt("symlink to a folder outside", "os.symlink('/root', 'r')\ntries(lambda: os.listdir('r/'))"),
+    Attempt("symlink to a folder outside", "os.symlink('{home}', 'r')\ntries(lambda: os.listdir('r/'))"),
     Attempt("symlink loop", "os.symlink('b', 'a'); os.symlink('a', 'b')\ntries(lambda: open('a').read())"),
     _one_call("hard link", "os.link('{secret}', 'hard')"),
-    _one_call("home of root", "os.listdir('/root')"),
+    _one_call("home of root", "os.listdir('{home}')"),
     _one_call("accounts", "open('/etc/passwd').read()"),
     _one_call("shadow", "open('/etc/shadow').read()"),
     _one_call("variable data", "os.listdir('/var')"),

@@ -95,6 +95,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     KNOWN.add(victim.pid)
     names = {
         "secret": secret,
+        "home": Path.home(),
         "port": tcp.getsockname()[1],
         "socket": path,
         "abstract": name,
