@@ -40,3 +40,9 @@ def agentdistill_register_recipes(register):
     register(
         "webshop", f"{_HERE}:recipes/webshop.toml", summary="on-policy distillation in the shop, a real model pair"
     )
+
+
+@hookimpl
+def agentdistill_register_commands(register):
+    """Registers the command that opens the shop for a browser."""
+    register("shop", f"{_HERE}.web:shop", summary="Open WebShop as a local web page and shop in a browser.")

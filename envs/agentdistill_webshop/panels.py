@@ -7,6 +7,9 @@ from agentdistill.records import Panel
 from agentdistill_webshop.config import PanelConfig
 from agentdistill_webshop.source import NAME, WebshopSource
 
+_PUBLISHED = {"test": 500, "eval": 1000}
+"""Goals of each split under the authors' protocol."""
+
 
 def test_goals(source: WebshopSource, config: PanelConfig) -> Panel:
     """The goals that results are published on: 500 under the authors' protocol."""
@@ -32,4 +35,5 @@ def _panel(split: str, source: WebshopSource, config: PanelConfig) -> Panel:
                 f"The panel {name} cannot have {config.count} goals.", f"The split has {count}.", "Ask for fewer."
             )
         name, count = f"{name}[{config.count}]", config.count
-    return Panel(name, tasks[:count], {**source.provenance(), "unreachable": len(source.unreachable(split))})
+    facts = {"unreachable": len(source.unreachable(split)), "published": _PUBLISHED[split]}
+    return Panel(name, tasks[:count], {**source.provenance(), **facts})

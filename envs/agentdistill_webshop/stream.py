@@ -13,6 +13,9 @@ from agentdistill.errors import DataError
 _CHUNK = 1 << 20
 _LARGEST_ELEMENT = 1 << 26
 _WHITESPACE = " \t\r\n"
+_NUMBER_TAIL = 2
+"""Characters after a number that may yet belong to it: of `1e+` the parser takes the 1."""
+
 _UNCERTAIN = 16
 """Characters before the end of what was read where an error may only mean that the rest has not been read."""
 
@@ -146,7 +149,7 @@ class _Reader:
                     self._at = error.pos
                     raise self.broken(error.msg) from None
             else:
-                if end < len(self._buffer) or self._ended:
+                if end + _NUMBER_TAIL < len(self._buffer) or self._ended:
                     self._at = end
                     return value
             if len(self._buffer) - self._at > _LARGEST_ELEMENT:

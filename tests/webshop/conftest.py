@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from write_webshop import write_files
 
 from agentdistill_webshop.config import GeneratedConfig, WebshopConfig
 from agentdistill_webshop.source import WebshopSource
@@ -43,12 +44,3 @@ def transcript_files(transcripts: dict[str, Any], tmp_path_factory: pytest.TempP
     return write_files(
         tmp_path_factory.mktemp("original"), transcripts["items"], transcripts["attributes"], transcripts["human"]
     )
-
-
-def write_files(folder: Path, items: Any, attributes: Any, human: Any) -> Path:
-    """Writes a catalogue as original files."""
-    folder.mkdir(exist_ok=True)
-    (folder / "items_shuffle.json").write_text(json.dumps(items))
-    (folder / "items_ins_v2.json").write_text(json.dumps(attributes))
-    (folder / "items_human_ins.json").write_text(json.dumps(human))
-    return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from thefuzz import fuzz
 
@@ -115,6 +115,7 @@ def test_options_are_compared_by_their_color_and_loosely():
     assert matching_options([], ["red"]) == 0 and matching_options(["red"], []) == 0
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_similarity_is_thefuzz_s(one, other):
     assert similar(one, other) == (fuzz.token_set_ratio(one, other) > 85)
