@@ -30,6 +30,7 @@ class Jvm:
     Attributes:
         lock: held during every conversation with the JVM; the simulators share static parts.
         alive: False once a call failed because the JVM is gone.
+        join: Java's `String.join`, to be called with `call`.
 
     Raises:
         MissingExtraError: Java or the extra is not installed.
@@ -53,6 +54,7 @@ class Jvm:
         threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
         parameters = gateway.GatewayParameters(port=port, auth_token=token)
         self._gateway = gateway.JavaGateway(gateway_parameters=parameters)
+        self.join: Any = self._gateway.jvm.java.lang.String.join
 
     @property
     def pid(self) -> int:

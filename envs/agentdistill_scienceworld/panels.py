@@ -8,6 +8,8 @@ from agentdistill_scienceworld.config import PanelConfig
 from agentdistill_scienceworld.source import NAME, ScienceWorldSource
 
 _FIRST = 10
+_PUBLISHED = {"test": 1819, "dev": 1796}
+"""Variations in the published splits."""
 
 
 def test(source: ScienceWorldSource, config: PanelConfig) -> Panel:
@@ -45,4 +47,4 @@ def _panel(label: str, source: ScienceWorldSource, config: PanelConfig, tasks: l
             )
         tasks = [tasks[index * len(tasks) // config.count] for index in range(config.count)]
         name = f"{name}[{config.count}]"
-    return Panel(name, tuple(tasks), source.provenance())
+    return Panel(name, tuple(tasks), {**source.provenance(), "published": _PUBLISHED.get(label)})

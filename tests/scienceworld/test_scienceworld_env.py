@@ -34,14 +34,15 @@ def test_it_passes_the_conformance_checks(env):
 
 
 def test_listed_commands_are_valid(env):
-    where = source(tasks=("find-plant",), admissible=True)
-    results = check_environment(where, "train", episodes=1, steps=3, only=["info", "admissible", "replay"])
-    assert [result for result in results if not result.passed] == []
-    made = where.make()
+    made = source(tasks=("find-plant",), admissible=True).make()
     _, info = made.reset(options={"task": "find-plant/0"})
-    assert info["admissible_actions"] == sorted(set(info["admissible_actions"]))
-    assert "look around" in info["admissible_actions"]
+    listed = info["admissible_actions"]
     made.close()
+    assert listed == sorted(set(listed))
+    assert "look around" in listed
+    for command in listed[:: max(1, len(listed) // 8)]:
+        env.reset(options={"task": "find-plant/0"})
+        assert env.step(command)[-1]["valid"], command
 
 
 def test_the_table_of_variations_is_the_simulators(env):

@@ -88,11 +88,11 @@ def test_both_ways_of_asking_see_the_same_game(games):
     full.close()
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["save", "SAVE", "restore", "quit", "q", "restart", "undo", "script", "tw-trace-actions", "tw-extra-infos score"]
-    + ["", "  ", "x" * 161, "dance", "take \u706b", "look\x00", "score"],
-)
+META = ("save", "SAVE", "restore", "quit", "q", "restart", "undo", "script", "tw-trace-actions", "tw-extra-infos score")
+NONSENSE = ("", "  ", "x" * 161, "dance", "take \u706b", "look\x00", "score")
+
+
+@pytest.mark.parametrize("command", [*META, *NONSENSE])
 def test_the_interpreter_is_out_of_reach(env, games, command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     _, info = env.reset(options={"task": games.tasks("train")[1]})
