@@ -251,14 +251,19 @@ TIME = [
 
 PROC = [
     _one_call("environment of the first process", "open('/proc/1/environ').read() and 1 / (os.getuid() != 65534)"),
-    _one_call("memory of the first process", "open('/proc/1/mem', 'wb').write(b'x')"),
-    _one_call("magic keys", "open('/proc/sysrq-trigger', 'w').write('c')"),
-    _one_call("core dump program", "open('/proc/sys/kernel/core_pattern', 'w').write('|/bin/sh')"),
-    _one_call("host name", "open('/proc/sys/kernel/hostname', 'w').write('x')"),
-    _one_call("drop caches", "open('/proc/sys/vm/drop_caches', 'w').write('3')"),
+    Attempt(
+        "take over the first process",
+        "try:\n    os.close(os.open('/proc/1/mem', os.O_RDWR))\nexcept OSError as e:\n    print('refused', e)\nelse:\n"
+        "    same = open('/proc/1/limits').read() == open('/proc/self/limits').read()\n"
+        "    print('it is limited as we are' if same else 'ESCAPED')",
+    ),
+    _one_call("magic keys", "os.write(os.open('/proc/sysrq-trigger', os.O_WRONLY), b'c')"),
+    _one_call("core dump program", "os.write(os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY), b'|/bin/sh')"),
+    _one_call("host name", "os.write(os.open('/proc/sys/kernel/hostname', os.O_WRONLY), b'x')"),
+    _one_call("drop caches", "os.write(os.open('/proc/sys/vm/drop_caches', os.O_WRONLY), b'3')"),
     _one_call("core of the kernel", "open('/proc/kcore', 'rb').read(1)"),
-    _one_call("first to be spared", "open('/proc/self/oom_score_adj', 'w').write('-1000')"),
-    _one_call("user map", "open('/proc/self/uid_map', 'w').write('0 0 1')"),
+    _one_call("first to be spared", "os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'-1000')"),
+    _one_call("user map", "os.write(os.open('/proc/self/uid_map', os.O_WRONLY), b'0 0 1')"),
     _one_call("control groups", "os.listdir('/sys/fs/cgroup')"),
     Attempt(
         "other processes",

@@ -16,8 +16,13 @@ ONLY_AST = 0x400  # ast.PyCF_ONLY_AST; importing `ast` costs more than everythin
 
 
 def confine(spec):
-    """Changes to a user of our own when the sandbox was built by root, then sets every limit, hard and soft."""
+    """Changes to a user of our own when the sandbox was built by root, then sets every limit, hard and soft.
+
+    Otherwise the sandbox's first process (bubblewrap's) has the same user as the code, which can then write to its
+    memory and make it do anything, so that one gets the same limits.
+    """
     uid = spec["uid"]
+    first = 0 if uid or not spec["processes"] else 1
     if uid:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -34,8 +39,15 @@ def confine(spec):
     }
     for name, value in limits.items():
         if value or name in ("CORE", "MSGQUEUE", "MEMLOCK"):
-            resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
-    resource.setrlimit(resource.RLIMIT_CPU, (spec["cpu"], spec["cpu"] + 1))
+            limit(getattr(resource, "RLIMIT_" + name), value, value, first)
+    limit(resource.RLIMIT_CPU, spec["cpu"], spec["cpu"] + 1, first)
+
+
+def limit(kind, soft, hard, other):
+    """Sets a limit of this process, and of another one if there is one."""
+    if other:
+        resource.prlimit(other, kind, (soft, hard))
+    resource.setrlimit(kind, (soft, hard))
 
 
 def show_error(error, source):
