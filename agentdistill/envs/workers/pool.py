@@ -61,6 +61,12 @@ class WorkerPool:
         """Process ids of the workers that play, without spares."""
         return [process.pid for process in self._processes]
 
+    @property
+    def spares_ready(self) -> bool:
+        """Whether all spares are up, or there are none."""
+        ready = [process for process in self._spares if process.ready]
+        return len(ready) >= self._settings.spares
+
     def make(self) -> WorkerEnv:
         """An environment: one that was given back, or a new one."""
         return self._idle.pop() if self._idle else WorkerEnv(self)
