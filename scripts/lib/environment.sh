@@ -45,8 +45,17 @@ python_has_headers() {
   [ -f "$("$1" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ]
 }
 
+# What pip cannot bring, by its Debian names, for the extras given.
 missing_system_packages() {
-  local python
+  local python extra
+  for extra in "$@"; do
+    case $extra in
+      scienceworld) command -v java >/dev/null || echo default-jre-headless ;;
+      tools) command -v bwrap >/dev/null || echo bubblewrap ;;
+      # The shop's page is tested in a real browser.
+      test) command -v chromium >/dev/null || echo chromium ;;
+    esac
+  done
   command -v cmake >/dev/null || echo cmake
   command -v g++ >/dev/null || echo g++
   command -v make >/dev/null || echo make
@@ -108,10 +117,12 @@ make_environment() {
     return 0
   fi
 
-  mapfile -t packages < <(missing_system_packages)
+  # shellcheck disable=SC2086  # the extras are words
+  mapfile -t packages < <(missing_system_packages $wanted)
   if [ ${#packages[@]} -gt 0 ]; then
     install_system_packages "${packages[@]}"
-    mapfile -t packages < <(missing_system_packages)
+    # shellcheck disable=SC2086
+    mapfile -t packages < <(missing_system_packages $wanted)
     [ ${#packages[@]} -eq 0 ] || die "still missing after the installation: ${packages[*]}" \
       "Python 3.11 or newer with venv is needed; name one with AGENTDISTILL_PYTHON=/path/to/python3.x"
   fi
