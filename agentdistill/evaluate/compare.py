@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentdistill.errors import DataError
+from agentdistill.evaluate.published import STEPS
 from agentdistill.evaluate.result import EvalResult
 from agentdistill.evaluate.statistics import Paired, pair
 
@@ -78,8 +79,12 @@ _ABSENT = "(not stated)"
 
 
 def _conditions(result: EvalResult) -> dict[str, Any]:
-    """The protocol, and what the panel's data is: the same task keys may stand for other games."""
-    return _flat({**result.protocol, "panel": result.provenance.get("panel", {})})
+    """The protocol, and what the panel's data is: the same task keys may stand for other games.
+
+    What publications did besides is the same for both, whether the older of the two knew it or not.
+    """
+    panel = {key: value for key, value in result.provenance.get("panel", {}).items() if key != STEPS}
+    return _flat({**result.protocol, "panel": panel})
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

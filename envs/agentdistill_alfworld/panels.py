@@ -54,4 +54,5 @@ def _panel(split: str, source: AlfworldSource, config: PanelConfig) -> Panel:
         made = split in GENERATED
         tasks = tuple(tasks[i if made else i * len(tasks) // config.count] for i in range(config.count))
         name = f"{name}[{config.count}]"
-    return Panel(name, tasks, source.split(split).provenance())
+    facts = {} if split in GENERATED else {"published_steps": [30, 50]}
+    return Panel(name, tasks, {**source.split(split).provenance(), **facts})

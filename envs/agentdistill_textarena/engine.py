@@ -92,6 +92,12 @@ class Game:
                 return make(raw, **arguments)
         except TypeError as error:
             raise ConfigError(f"The game `{name}` cannot be made.", f"{error}.", "Correct env.arguments.") from error
+        except SyntaxError as error:
+            raise DataError(
+                f"The game `{name}` of TextArena cannot be played here.",
+                f"Its code is written for a newer Python: {error}.",
+                "Run under Python 3.12 or later, or choose another game.",
+            ) from error
         except Exception as error:
             told = " ".join(str(error).replace("*", " ").split())[:160]
             raise DataError(

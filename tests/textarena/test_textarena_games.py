@@ -137,7 +137,8 @@ def test_tasks_take_turns_and_splits_never_meet():
     ("game", "error", "message"),
     [
         ("Mastermnd-v0", ConfigError, r"no game `Mastermnd-v0`\. Did you mean `Mastermind-v0"),
-        ("Chess-v0", ConfigError, "is not for one player"),
+        ("TicTacToe-v0", ConfigError, "is not for one player"),
+        ("Klondike-v0", DataError, "written for a newer Python"),
         ("Wordle-v0", DataError, "needs data or a service that does not come with TextArena"),
         ("TwentyQuestions-v0", DataError, "needs data or a service"),
     ],
