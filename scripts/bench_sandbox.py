@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from agentdistill_tools.sandbox.limits import PythonConfig
 from agentdistill_tools.sandbox.probe import find_jail
@@ -61,7 +62,7 @@ def main() -> None:
     for program, expected in PROGRAMS.items():
         outcome = run_python(program, limits, jail)
         assert outcome.ending in (Ending.DONE, Ending.FAILED) and (expected is None or outcome.output == expected)
-        times = measure(lambda program=program: run_python(program, limits, jail), calls)
+        times = measure(partial(run_python, program, limits, jail), calls)
         show(f"sandbox: {program.splitlines()[-1][:34]}", times)
         medians.append(statistics.median(times))
     workers = os.cpu_count() or 1
