@@ -180,6 +180,8 @@ def _end(process: subprocess.Popen[bytes], info: IO[bytes] | None) -> None:
                 raise EnvironmentFailure(
                     "A process of the Python sandbox outlived it.", "It was killed and is still there."
                 )
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, first, os.WEXITED | os.WNOHANG)  # ours when we are a container's first process
 
 
 def _first_process(info: IO[bytes]) -> int | None:
