@@ -57,7 +57,7 @@ class Simulator:
         found = acquire(heap_mb)
         self.jvm: Jvm = found[0]
         self._java: Any = found[1]
-        self._calls = {}
+        self._calls: dict[str, Any] = {}
         for name in ("step", "getScore", "getCompleted", "getNumMoves"):
             self._calls[name] = getattr(self._java, name)
 

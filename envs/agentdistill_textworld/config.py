@@ -105,7 +105,7 @@ class TextWorldConfig(PluginConfig):
         simple: options of these games.
         cooking: options of these games.
         custom: options of these games.
-        admissible: list the commands that do something now. Without them a step takes a third less time.
+        admissible: list the commands that do something now; a step takes less time without them.
         step_limit: steps after which the environment itself truncates an episode; None leaves that to the caller.
     """
 
