@@ -19,7 +19,7 @@ from agentdistill_alfworld.starter_training.data import Batch, batches, encode
 from agentdistill_alfworld.starter_training.make import load, make_run, save
 from agentdistill_alfworld.starter_training.measure import GENERATED_SEED, generated_unseen
 from agentdistill_alfworld.starter_training.model import build_model
-from agentdistill_alfworld.starter_training.recipes import GAME_TYPES, RUNS
+from agentdistill_alfworld.starter_training.recipes import RUNS
 from agentdistill_alfworld.starter_training.rollout import play_greedy
 from agentdistill_alfworld.starter_training.tokenizer import ACT, END, build_tokenizer
 from agentdistill_alfworld.starter_training.train import Schedule, imitation_loss, train
