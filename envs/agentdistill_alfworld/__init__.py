@@ -53,7 +53,11 @@ def agentdistill_register_recipes(register):
 def agentdistill_register_models(register):
     """Registers the models that ship with this package."""
     register("starter-teacher", f"{_HERE}:starters/teacher", summary="trained from nothing on generated games")
-    for percent in (15, 35, 55):
-        summary = f"an unfinished student, about {percent}% of valid_seen"
+    for percent, what in (
+        (15, "an unfinished student"),
+        (35, "a student that was taught three of the six task types"),
+        (55, "an unfinished student"),
+    ):
+        summary = f"{what}, about {percent}% of valid_seen"
         register(f"starter-{percent}", f"{_HERE}:starters/student-{percent}", summary=summary)
     register("starter", f"{_HERE}:starters/student-35", summary="the student of the demo: starter-35")
