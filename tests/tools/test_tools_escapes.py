@@ -50,11 +50,16 @@ class Outside:
 
 
 KNOWN: set[int] = set()
-"""Processes that the tests themselves started."""
+"""Processes that these and earlier tests of the session started."""
 
 
 def left_over() -> list[str]:
     """Processes of the sandbox that still exist: our children, and whoever has one of our users."""
+    return [f"{name} ({pid}) is still there" for pid, name in family() if pid not in KNOWN]
+
+
+def family() -> list[tuple[int, str]]:
+    """Our children, and whoever has one of the sandbox's users."""
     block = 0x70000000 + (os.getpid() * 4096) % 0x0FFFFFFF
     found = []
     for folder in Path("/proc").iterdir():
@@ -66,9 +71,8 @@ def left_over() -> list[str]:
             )
         except (FileNotFoundError, ProcessLookupError):
             continue
-        ours = int(status["PPid"]) == os.getpid() and int(folder.name) not in KNOWN
-        if ours or block <= int(status["Uid"].split()[0]) < block + 4096:
-            found.append(f"{status['Name']} ({folder.name}) is still there")
+        if int(status["PPid"]) == os.getpid() or block <= int(status["Uid"].split()[0]) < block + 4096:
+            found.append((int(folder.name), status["Name"]))
     return found
 
 
@@ -92,7 +96,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
         listener.listen()
         listener.setblocking(False)
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-    KNOWN.add(victim.pid)
+    KNOWN.update(pid for pid, _ in family())
     names = {
         "secret": secret,
         "home": Path.home(),
