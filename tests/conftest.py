@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+# A shell that runs the tests in the background ignores Ctrl-C for all its children; some tests send it to theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
