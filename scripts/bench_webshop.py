@@ -96,7 +96,8 @@ def write(folder: Path, products: int) -> dict[str, float]:
 
 def index(folder: Path) -> dict[str, float]:
     """Reads and indexes original files."""
-    from agentdistill_webshop.catalogue import cache_directory, open_catalogue
+    from agentdistill.cache import cache_directory
+    from agentdistill_webshop.catalogue import open_catalogue
     from agentdistill_webshop.config import WebshopConfig
 
     base = peak()

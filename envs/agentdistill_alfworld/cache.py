@@ -11,22 +11,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-CACHE_VARIABLE = "AGENTDISTILL_CACHE"
-"""Environment variable that names the cache folder."""
+from agentdistill.cache import CACHE_VARIABLE, cache_directory
 
 _told: list[Path] = []
-
-
-def cache_directory() -> Path:
-    """Where cached files live: $AGENTDISTILL_CACHE, else $XDG_CACHE_HOME/agentdistill, else ~/.cache/agentdistill.
-
-    Read at every call; the folder need not exist.
-    """
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "agentdistill"
 
 
 def load(kind: str, key: str) -> Any:

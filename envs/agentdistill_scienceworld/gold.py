@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import warnings
 from pathlib import Path
 
 from agentdistill.atomic import write_text
+from agentdistill.cache import CACHE_VARIABLE, cache_directory
 from agentdistill_scienceworld.simulator import AMBIGUOUS, Outcome, Simulator
-
-CACHE_VARIABLE = "AGENTDISTILL_CACHE"
-"""Environment variable that names the cache folder."""
 
 
 class GoldPath:
@@ -77,8 +74,6 @@ def gold_actions(simulator: Simulator, task: str, variation: int, simplification
 
 
 def _path(task: str, variation: int, simplification: str) -> Path:
-    named = os.environ.get(CACHE_VARIABLE)
-    home = os.environ.get("XDG_CACHE_HOME")
-    root = Path(named).expanduser() if named else (Path(home) if home else Path.home() / ".cache") / "agentdistill"
     version = importlib.metadata.version("scienceworld")
-    return root / "scienceworld" / f"gold-{version}" / (simplification or "none") / task / f"{variation}.json"
+    folder = cache_directory() / "scienceworld" / f"gold-{version}"
+    return folder / (simplification or "none") / task / f"{variation}.json"

@@ -15,26 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agentdistill.cache import CACHE_VARIABLE, cache_directory
 from agentdistill.errors import DataError, import_extra
 from agentdistill_textworld.generate import IMPOSSIBLE
 from agentdistill_textworld.specs import GameSpec
-
-CACHE_VARIABLE = "AGENTDISTILL_CACHE"
-"""Environment variable that names the cache folder."""
 
 STORY, DATA = "game.z8", "game.json"
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 3600.0
 _LONGEST_SECONDS = 600.0
-
-
-def cache_directory() -> Path:
-    """Where games live: below $AGENTDISTILL_CACHE, else $XDG_CACHE_HOME/agentdistill, else ~/.cache/agentdistill."""
-    named = os.environ.get(CACHE_VARIABLE)
-    home = os.environ.get("XDG_CACHE_HOME")
-    root = Path(named).expanduser() if named else (Path(home) if home else Path.home() / ".cache") / "agentdistill"
-    return root / "textworld"
 
 
 def game_folder(spec: GameSpec) -> Path:
@@ -54,7 +44,7 @@ def game_folder(spec: GameSpec) -> Path:
     """
     import_extra("textworld", "textworld", "The TextWorld environment")
     identity = spec.identity(importlib.metadata.version("textworld"))
-    folder = cache_directory() / identity[:2] / identity[:32]
+    folder = cache_directory() / "textworld" / identity[:2] / identity[:32]
     if _whole(folder):
         return folder
     with _beside(folder) as partial:

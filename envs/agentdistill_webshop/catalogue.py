@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 import warnings
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentdistill.atomic import atomic_directory
+from agentdistill.cache import cache_directory
 from agentdistill.errors import DataError
 from agentdistill_webshop.build import FORMAT, Rows, build
 from agentdistill_webshop.config import WebshopConfig
@@ -24,9 +24,6 @@ from agentdistill_webshop.generate import GeneratedRows
 from agentdistill_webshop.product import Product
 from agentdistill_webshop.search import SearchEngine
 from agentdistill_webshop.spool import Lines
-
-CACHE_VARIABLE = "AGENTDISTILL_CACHE"
-"""Environment variable that names the cache folder."""
 
 _REMEMBERED = 4096
 _building = threading.Lock()
@@ -136,15 +133,6 @@ def open_catalogue(config: WebshopConfig) -> Catalogue:
             stacklevel=2,
         )
     return catalogue
-
-
-def cache_directory() -> Path:
-    """Where catalogues live: $AGENTDISTILL_CACHE, else $XDG_CACHE_HOME/agentdistill, else ~/.cache/agentdistill."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "agentdistill"
 
 
 def _build(rows: Rows, folder: Path, skip: bool) -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from write_webshop import write_files
 
+from agentdistill.cache import cache_directory
 from agentdistill.errors import DataError
 from agentdistill_webshop import stream as stream_module
 from agentdistill_webshop.build import FORMAT
-from agentdistill_webshop.catalogue import cache_directory, open_catalogue
+from agentdistill_webshop.catalogue import open_catalogue
 from agentdistill_webshop.config import WebshopConfig
 from agentdistill_webshop.generate import GeneratedRows
 from agentdistill_webshop.product import MalformedRow, Product, parse_pricing
