@@ -207,13 +207,18 @@ def step_from_dict(data: Mapping[str, Any]) -> Step:
     )
 
 
+_ROW_EXTRAS = ("old_entropy", "old_top_ids")
+
+
 def row_to_dict(row: TokenRow) -> dict[str, Any]:
     """A token row as a dictionary of packed arrays."""
+    extras = {name: getattr(row, name) for name in _ROW_EXTRAS}
     return {
         "token_ids": encode_array(row.token_ids),
         "step_of_token": encode_array(row.step_of_token),
         "mask": encode_array(row.mask),
         "old_logprob": encode_array(row.old_logprob),
+        **{name: encode_array(array) for name, array in extras.items() if array is not None},
     }
 
 
@@ -224,6 +229,7 @@ def row_from_dict(data: Mapping[str, Any]) -> TokenRow:
         step_of_token=decode_array(data["step_of_token"]),
         mask=decode_array(data["mask"]),
         old_logprob=decode_array(data["old_logprob"]),
+        **{name: decode_array(data[name]) for name in _ROW_EXTRAS if name in data},
     )
 
 
@@ -267,7 +273,7 @@ def trajectory_from_dict(data: Mapping[str, Any]) -> Trajectory:
     )
 
 
-_SCORE_ARRAYS = ("sampled_logprob", "valid", "topk_ids", "topk_logprobs", "entropy")
+_SCORE_ARRAYS = ("sampled_logprob", "valid", "topk_ids", "topk_logprobs", "entropy", "confidence")
 
 
 def scores_to_dict(scores: TeacherScores) -> dict[str, Any]:
@@ -290,7 +296,9 @@ def scores_to_dict(scores: TeacherScores) -> dict[str, Any]:
 def scores_from_dict(data: Mapping[str, Any]) -> TeacherScores:
     """Reverses `scores_to_dict`."""
     _check_version(data, "score")
-    arrays: dict[str, Any] = {name: None if data[name] is None else decode_array(data[name]) for name in _SCORE_ARRAYS}
+    arrays: dict[str, Any] = {
+        name: None if data.get(name) is None else decode_array(data[name]) for name in _SCORE_ARRAYS
+    }
     return TeacherScores(**arrays)
 
 

@@ -161,17 +161,23 @@ class TokenRow:
         mask: bool [T], True only for tokens sampled by the student, by provenance.
         old_logprob: float32 [T], log-probability under the behaviour policy at temperature 1; NaN where
             `mask` is False.
+        old_entropy: float32 [T], entropy of the behaviour policy there, nats, NaN where `mask` is False; None when
+            the run did not ask for it.
+        old_top_ids: int32 [T, k], the behaviour policy's most likely ids, -1 where `mask` is False; None as above.
     """
 
     token_ids: npt.NDArray[np.int32]
     step_of_token: npt.NDArray[np.int32]
     mask: npt.NDArray[np.bool_]
     old_logprob: npt.NDArray[np.float32]
+    old_entropy: npt.NDArray[np.float32] | None = None
+    old_top_ids: npt.NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.token_ids), len(self.step_of_token), len(self.mask), len(self.old_logprob)}
+        lengths |= {len(extra) for extra in (self.old_entropy, self.old_top_ids) if extra is not None}
         if len(lengths) != 1:
-            raise ValueError(f"a token row needs four arrays of one length, got lengths {sorted(lengths)}")
+            raise ValueError(f"the arrays of a token row need one length, got lengths {sorted(lengths)}")
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -216,11 +222,15 @@ class ScoreRequest:
         sampled: log-probability of the token that is there.
         top_k: number of most likely tokens to return with log-probs and tail mass; 0 is none.
         hidden: last hidden states, for full-vocabulary divergences (local teachers only).
+        entropy: entropy of the teacher's distribution.
+        confidence: the teacher's largest probability.
     """
 
     sampled: bool = True
     top_k: int = 0
     hidden: bool = False
+    entropy: bool = False
+    confidence: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -233,6 +243,7 @@ class TeacherScores:
         topk_ids: int32 [T, K] or None.
         topk_logprobs: float32 [T, K] or None; the tail mass is 1 - sum(exp(.)).
         entropy: float32 [T] or None, nats.
+        confidence: float32 [T] or None, the largest probability.
         hidden: a [T, D] array or tensor (position t is the state that predicts token t) or None.
     """
 
@@ -242,6 +253,7 @@ class TeacherScores:
     topk_logprobs: npt.NDArray[np.float32] | None = None
     entropy: npt.NDArray[np.float32] | None = None
     hidden: Any = None
+    confidence: npt.NDArray[np.float32] | None = None
 
 
 def trainable_tokens(trajectories: Sequence[Trajectory]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class _Row:
     steps: list[int] = field(default_factory=list)
     mask: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    entropies: list[tuple[int, Sequence[float]]] = field(default_factory=list)
+    top_ids: list[tuple[int, Sequence[Sequence[int]]]] = field(default_factory=list)
 
     def extend(self, ids: Sequence[int], step: int, logprobs: Sequence[float] | None) -> tuple[int, int]:
         start = len(self.ids)
@@ -30,6 +33,17 @@ class _Row:
     def cut(self, length: int) -> None:
         for column in (self.ids, self.steps, self.mask, self.logprobs):
             del column[length:]
+
+
+def _placed(length: int, spans: Sequence[tuple[int, Sequence[Any]]], missing: float, dtype: Any) -> Any:
+    """The reported numbers at their places in a row, `missing` elsewhere; None when nothing was reported."""
+    if not spans:
+        return None
+    first = np.asarray(spans[0][1], dtype=dtype)
+    placed = np.full((length, *first.shape[1:]), missing, dtype=dtype)
+    for start, values in spans:
+        placed[start : start + len(values)] = np.asarray(values, dtype=dtype).reshape(len(values), *first.shape[1:])
+    return placed
 
 
 class RowBuilder:
@@ -87,20 +101,35 @@ class RowBuilder:
         if not self._turn_start:
             self._rows.pop()
 
-    def sampled(self, step: int, ids: Sequence[int], logprobs: Sequence[float]) -> tuple[int, int, int]:
+    def sampled(
+        self,
+        step: int,
+        ids: Sequence[int],
+        logprobs: Sequence[float],
+        entropies: Sequence[float] | None = None,
+        top_ids: Sequence[Sequence[int]] | None = None,
+    ) -> tuple[int, int, int]:
         """Records the student's response to this turn's prompt.
 
         Args:
             step: index of the step.
             ids: sampled tokens, the stop token included if it was sampled.
             logprobs: their log-probabilities under the behaviour policy at temperature 1.
+            entropies: the behaviour policy's entropy at each, nats, if the engine reports it.
+            top_ids: the behaviour policy's most likely ids at each, if the engine reports them.
 
         Returns:
             (row, start, end) of the response.
         """
         if len(ids) != len(logprobs):
             raise ValueError(f"{len(ids)} sampled tokens came with {len(logprobs)} log-probabilities")
-        return self._respond(step, ids, step, logprobs)
+        place = self._respond(step, ids, step, logprobs)
+        row, start, _ = place
+        if entropies is not None:
+            self._rows[row].entropies.append((start, entropies))
+        if top_ids is not None:
+            self._rows[row].top_ids.append((start, top_ids))
+        return place
 
     def written(self, step: int, ids: Sequence[int], *, learn: bool) -> tuple[int, int, int]:
         """Records a response that the student did not sample (a demonstration).
@@ -123,6 +152,8 @@ class RowBuilder:
                 np.asarray(row.steps, dtype=np.int32),
                 np.asarray(row.mask, dtype=np.bool_),
                 np.asarray(row.logprobs, dtype=np.float32),
+                _placed(len(row.ids), row.entropies, np.nan, np.float32),
+                _placed(len(row.ids), row.top_ids, -1, np.int32),
             )
             for row in self._rows
         ]

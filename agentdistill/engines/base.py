@@ -18,12 +18,16 @@ class Sampling:
         stop_ids: token ids that end a response; the stop token is part of the returned tokens.
         temperature: 0 is greedy.
         top_p: nucleus mass, 1 is off.
+        entropy: report the entropy of each sampled token's distribution.
+        top_k: report the most likely tokens, that many; 0 is none.
     """
 
     max_new_tokens: int
     stop_ids: tuple[int, ...]
     temperature: float = 1.0
     top_p: float = 1.0
+    entropy: bool = False
+    top_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,15 @@ class Generation:
         logprobs: log-probability of each at temperature 1 and top_p 1, unconstrained.
         finish: "stop", "length" (max_new_tokens reached) or "context" (the prompt plus one token does not fit
             the context; token_ids is then empty, nothing was truncated).
+        entropies: entropy of each token's distribution at temperature 1, nats; None when not asked for.
+        top_ids: the most likely ids at each token, most likely first; None when not asked for.
     """
 
     token_ids: list[int]
     logprobs: list[float]
     finish: Finish
+    entropies: list[float] | None = None
+    top_ids: list[list[int]] | None = None
 
 
 class Engine(Protocol):

@@ -67,6 +67,8 @@ class RolloutSettings:
             of this process are always played in order.
         constrained: restrict responses to those that take an admissible action.
         want_expert: ask the environment for its expert's advice; it goes into `Step.info["expert_action"]`.
+        want_entropy: record the entropy of the behaviour policy at each sampled token.
+        want_top_ids: record that many of the behaviour policy's most likely ids at each sampled token; 0 is none.
     """
 
     max_steps: int = 30
@@ -77,6 +79,8 @@ class RolloutSettings:
     ordered: bool = True
     constrained: bool = False
     want_expert: bool = False
+    want_entropy: bool = False
+    want_top_ids: int = 0
 
 
 def turn_seed(seed: int, turn: int) -> int:

@@ -136,7 +136,14 @@ def play(
             "Both must be at least 1.",
             "Correct the `rollout` and `env` sections.",
         )
-    sampling = Sampling(settings.max_new_tokens, renderer.stop_ids, settings.temperature, settings.top_p)
+    sampling = Sampling(
+        settings.max_new_tokens,
+        renderer.stop_ids,
+        settings.temperature,
+        settings.top_p,
+        settings.want_entropy,
+        settings.want_top_ids,
+    )
     waiting = deque(enumerate(requests))
     results: list[Trajectory | None] = [None] * len(requests)
     flights: list[_Flight] = []
@@ -263,7 +270,9 @@ def _answer(
         return
     index, actor = len(episode.steps), Actor.STUDENT
     if role is LossRole.DISTILL:
-        row, start, end = flight.rows.sampled(index, generation.token_ids, generation.logprobs)
+        row, start, end = flight.rows.sampled(
+            index, generation.token_ids, generation.logprobs, generation.entropies, generation.top_ids
+        )
     else:
         actor = episode.request.plan.guide_actor
         row, start, end = flight.rows.written(index, generation.token_ids, learn=role is LossRole.IMITATE)

@@ -12,7 +12,8 @@ class Teacher(Protocol):
     """Scores what a student wrote.
 
     Attributes:
-        capabilities: subset of {"sampled", "top_k", "hidden", "act"}; a run that needs more stops at start.
+        capabilities: subset of {"sampled", "top_k", "hidden", "entropy", "confidence", "act"}; a run that needs more
+            stops at start.
     """
 
     @property

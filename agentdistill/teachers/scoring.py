@@ -64,7 +64,7 @@ def score_rows(
     Args:
         parts: the model.
         rows: what to score.
-        request: what is wanted. Entropy comes with the top k.
+        request: what is wanted. Entropy comes with the top k as well.
         batch_tokens: most tokens of a forward pass, padding included; a longer row goes alone.
         chunk: tokens whose logits exist at one time.
         positions: "written" scores the tokens somebody in the episode wrote, "all" every token after the first.
@@ -132,7 +132,8 @@ def _empty(row: TokenRow, request: ScoreRequest, width: int) -> TeacherScores:
         else None,
         topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
         topk_logprobs=np.full((length, k), np.nan, dtype=np.float32) if k else None,
-        entropy=np.full(length, np.nan, dtype=np.float32) if k else None,
+        entropy=np.full(length, np.nan, dtype=np.float32) if k or request.entropy else None,
+        confidence=np.full(length, np.nan, dtype=np.float32) if request.confidence else None,
     )
 
 
@@ -157,8 +158,11 @@ def _fill(
         scores.sampled_logprob[where] = logprobs.gather(1, targets[:, None]).squeeze(1).cpu().numpy()
         if request.top_k:
             best = logprobs.topk(request.top_k, dim=-1)
-            assert scores.topk_ids is not None and scores.topk_logprobs is not None and scores.entropy is not None
+            assert scores.topk_ids is not None and scores.topk_logprobs is not None
             scores.topk_ids[where] = best.indices.int().cpu().numpy()
             scores.topk_logprobs[where] = best.values.cpu().numpy()
+        if scores.confidence is not None:
+            scores.confidence[where] = logprobs.max(-1).values.exp().cpu().numpy()
+        if scores.entropy is not None:
             scores.entropy[where] = -torch.linalg.vecdot(logprobs.exp(), logprobs).cpu().numpy()
     scores.valid[at] = np.isfinite(scores.sampled_logprob[at])

@@ -11,7 +11,7 @@ import torch
 
 from agentdistill.engines.base import Finish, Generation, GenerationRequest, Sampling
 from agentdistill.errors import TrainingError
-from agentdistill_engines.sampling import AllowedTokens, choose, uniforms
+from agentdistill_engines.sampling import AllowedTokens, choose, entropy, uniforms
 
 HOLES = 4
 """Rows are compacted once one in `HOLES` of the computed rows is finished: each compaction moves cached keys and
@@ -55,6 +55,8 @@ def decode(
     random = uniforms([request.seed for request in requests], most)
     tokens = np.zeros((count, most), dtype=np.int64)
     logprobs = np.zeros((count, most), dtype=np.float32)
+    entropies = np.zeros((count, most), dtype=np.float32) if sampling.entropy else None
+    top_ids = np.zeros((count, most, sampling.top_k), dtype=np.int64) if sampling.top_k else None
     lengths = np.zeros(count, dtype=np.int64)
     stopped = np.zeros(count, dtype=bool)
     limits = np.asarray(room, dtype=np.int64)
@@ -74,6 +76,10 @@ def decode(
         rows = row_of[active]
         tokens[rows, t] = picked[active]
         logprobs[rows, t] = logprob.cpu().numpy()[active]
+        if entropies is not None:
+            entropies[rows, t] = entropy(logits).cpu().numpy()[active]
+        if top_ids is not None:
+            top_ids[rows, t] = logits.topk(sampling.top_k, dim=-1).indices.cpu().numpy()[active]
         lengths[rows] = t + 1
         if constrained:
             for row in rows:
@@ -90,14 +96,17 @@ def decode(
             chosen = chosen[torch.from_numpy(kept).to(device)]
         logits = stepper.step(chosen, active)
     _require_finite(logprobs, requests)
-    return [_generation(tokens[i], logprobs[i], int(lengths[i]), bool(stopped[i])) for i in range(count)]
-
-
-def _generation(
-    tokens: npt.NDArray[np.int64], logprobs: npt.NDArray[np.float32], length: int, stopped: bool
-) -> Generation:
-    finish: Finish = "stop" if stopped else "length"
-    return Generation(tokens[:length].tolist(), logprobs[:length].tolist(), finish)
+    finish: dict[bool, Finish] = {False: "length", True: "stop"}
+    return [
+        Generation(
+            tokens[i, : lengths[i]].tolist(),
+            logprobs[i, : lengths[i]].tolist(),
+            finish[bool(stopped[i])],
+            None if entropies is None else entropies[i, : lengths[i]].tolist(),
+            None if top_ids is None else top_ids[i, : lengths[i]].tolist(),
+        )
+        for i in range(count)
+    ]
 
 
 def _allowed_mask(

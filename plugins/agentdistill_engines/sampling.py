@@ -79,6 +79,13 @@ def choose(
     return chosen, logprob
 
 
+def entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Entropy of each row's distribution at temperature 1, float32 [rows], nats."""
+    logprobs = torch.log_softmax(logits.float(), -1)
+    # p log p is 0 where p underflows to 0, also where log p is -inf.
+    return -(logprobs.exp() * logprobs.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
+
+
 class AllowedTokens:
     """Restricts one response to a set of token sequences by walking their prefix tree.
 

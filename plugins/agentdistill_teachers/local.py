@@ -55,7 +55,7 @@ class LocalTeacher:
     @property
     def capabilities(self) -> frozenset[str]:
         """Everything; hidden states only where they alone determine the logits."""
-        offered = {"sampled", "top_k", "act"}
+        offered = {"sampled", "top_k", "entropy", "confidence", "act"}
         return frozenset(offered | {"hidden"} if self.parts.bias is None else offered)
 
     @property

@@ -158,7 +158,7 @@ def test_the_registry_builds_one_from_a_directory(loaded, tmp_path):
     registry = PluginRegistry.load(third_party=False)
     section = {"type": "local", "model": str(tmp_path)}
     teacher = registry.build("teacher", section, "teacher", student=loaded, context=None, registry=registry)
-    assert teacher.capabilities == {"sampled", "top_k", "hidden", "act"}
+    assert teacher.capabilities == {"sampled", "top_k", "hidden", "entropy", "confidence", "act"}
     assert not any(p.requires_grad for p in teacher.loaded.model.parameters())
 
 
