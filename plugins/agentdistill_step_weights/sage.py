@@ -1,0 +1,82 @@
+"""SAGE-OPD's turn gate (arXiv 2606.19659): distil a turn as much as it needs help and the teacher knows better.
+
+A judge that has seen the environment's answer calls each turn "skip" (0), "weak" (0.5) or "strong" (1), as the number
+`judge` among the turn's annotations. It multiplies the teacher's confidence, and the product is rescaled so that the
+weights of the batch's tokens sum up to the number of tokens: skipping moves the loss elsewhere, it does not shrink it.
+
+    w_k  =  s c_k mean_j max_v pi_T(v | prefix_kj),   s such that sum_k n_k w_k = sum_k n_k
+
+Branch `kd`. Needs the annotation and `teacher_confidence`. A turn whose verdict cannot be read counts as strong, as in
+the paper; so does a turn that nobody judged (NaN). When every verdict is "skip" nothing can be rescaled and all weights
+are 0.
+
+The paper does not say over what the sum is preserved; here it is the batch, whose mean the loss is. `scope = "episode"`
+preserves it in every episode, which lets the one weak turn of an otherwise skipped episode count for all of it.
+
+Proof tests: the sum over tokens, verdicts as ratios, skip is 0, unread is strong, scale of the confidence drops out,
+all skipped, a loop over turns.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agentdistill.errors import PluginError
+from agentdistill.learner.statistics import StepStatistics, requires
+from agentdistill.plugins import PluginConfig
+
+
+class SageConfig(PluginConfig):
+    """Weights by a judge's verdict and the teacher's confidence.
+
+    Attributes:
+        unread: verdict of a turn without a readable one (the paper's: strong).
+        confidence: multiply by the teacher's confidence; false leaves the verdict alone.
+        scope: where the sum over tokens is preserved, the "batch" or each "episode".
+    """
+
+    unread: float = Field(default=1.0, ge=0.0, le=1.0)
+    confidence: bool = True
+    scope: Literal["batch", "episode"] = "batch"
+
+
+@requires("annotation:judge", "teacher_confidence")
+def sage(steps: StepStatistics, config: SageConfig) -> Tensor:
+    """Weighs turns by verdict times confidence, with the sum over tokens preserved.
+
+    Args:
+        steps: step statistics, with the annotation `judge` in [0, 1].
+        config: the options.
+
+    Returns:
+        float32 [trajectories, steps], at least 0.
+
+    Raises:
+        PluginError: no turn of the batch was judged, or a verdict is outside [0, 1].
+    """
+    if "judge" not in steps.annotations:
+        raise PluginError(
+            "The step weight `sage` found no verdict in the batch.",
+            "It multiplies the annotation `judge` of each turn, and no turn has one.",
+            "Let something write Step.info['annotations']['judge'], or choose another step weight.",
+        )
+    verdict = steps.annotations["judge"].double()
+    verdict = torch.where(verdict.isnan(), torch.full_like(verdict, config.unread), verdict)
+    seen = verdict[steps.mask]
+    if bool(((seen < 0) | (seen > 1)).any()):
+        raise PluginError(
+            f"A judge's verdict on a turn is {float(seen.min())} or {float(seen.max())}.",
+            "The step weight `sage` reads 0 as skip, 0.5 as weak and 1 as strong.",
+            "Scale the annotation `judge` to [0, 1].",
+        )
+    raw = verdict * steps.teacher_confidence.double() if config.confidence else verdict
+    raw = torch.where(steps.mask, raw, torch.zeros_like(raw))
+    tokens = steps.tokens.double()
+    whole, kept = tokens.sum(dim=1, keepdim=True), (raw * tokens).sum(dim=1, keepdim=True)
+    if config.scope == "batch":
+        whole, kept = whole.sum(), kept.sum()
+    return (raw * torch.where(kept == 0, torch.zeros_like(kept), whole / kept)).float()
