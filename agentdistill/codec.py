@@ -16,12 +16,15 @@ from agentdistill.records import (
     EpisodePlan,
     LossRole,
     Panel,
+    Recording,
+    Relabel,
     Step,
     StopReason,
     Task,
     TeacherScores,
     TokenRow,
     Trajectory,
+    TurnControl,
 )
 
 FORMAT_VERSION = 1
@@ -146,7 +149,19 @@ def panel_from_dict(data: Mapping[str, Any]) -> Panel:
 
 
 def plan_to_dict(plan: EpisodePlan) -> dict[str, Any]:
-    """A plan as a dictionary."""
+    """A plan as a dictionary. What only some curricula use is left out where it is not used."""
+    rare: dict[str, Any] = {}
+    if plan.student_role is not LossRole.DISTILL:
+        rare["student_role"] = plan.student_role.value
+    if plan.control is not None:
+        numbers = encode_value(plan.control.numbers)
+        rare["control"] = {"decide": plan.control.decide, "numbers": numbers, "scored": plan.control.scored}
+    if plan.relabel is not None:
+        rare["relabel"] = {"actor": plan.relabel.actor.value, "temperature": plan.relabel.temperature}
+    if plan.recording is not None:
+        rare["recording"] = _recording_to_dict(plan.recording)
+    if plan.offline:
+        rare["offline"] = True
     return {
         "prefix": list(plan.prefix),
         "prefix_actor": plan.prefix_actor.value,
@@ -155,11 +170,13 @@ def plan_to_dict(plan: EpisodePlan) -> dict[str, Any]:
         "guide_actor": plan.guide_actor.value,
         "guide_role": plan.guide_role.value,
         "note": encode_value(plan.note),
+        **rare,
     }
 
 
 def plan_from_dict(data: Mapping[str, Any]) -> EpisodePlan:
     """Reverses `plan_to_dict`."""
+    control, relabel, recording = data.get("control"), data.get("relabel"), data.get("recording")
     return EpisodePlan(
         prefix=tuple(data["prefix"]),
         prefix_actor=Actor(data["prefix_actor"]),
@@ -167,7 +184,34 @@ def plan_from_dict(data: Mapping[str, Any]) -> EpisodePlan:
         guide=data.get("guide", 0.0),
         guide_actor=Actor(data.get("guide_actor", Actor.TEACHER)),
         guide_role=LossRole(data.get("guide_role", LossRole.NONE)),
+        student_role=LossRole(data.get("student_role", LossRole.DISTILL)),
+        control=control and TurnControl(control["decide"], decode_value(control["numbers"]), control["scored"]),
+        relabel=relabel and Relabel(Actor(relabel["actor"]), relabel["temperature"]),
+        recording=recording and _recording_from_dict(recording),
+        offline=data.get("offline", False),
         note=decode_value(data["note"]),
+    )
+
+
+def _recording_to_dict(recording: Recording) -> dict[str, Any]:
+    return {
+        "goal": recording.goal,
+        "actions": list(recording.actions),
+        "observations": list(recording.observations),
+        "responses": list(recording.responses),
+        "admissible": [list(actions) for actions in recording.admissible],
+        "expert": recording.expert,
+    }
+
+
+def _recording_from_dict(data: Mapping[str, Any]) -> Recording:
+    return Recording(
+        goal=data["goal"],
+        actions=tuple(data["actions"]),
+        observations=tuple(data["observations"]),
+        responses=tuple(data["responses"]),
+        admissible=tuple(tuple(actions) for actions in data["admissible"]),
+        expert=data["expert"],
     )
 
 

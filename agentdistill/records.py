@@ -95,6 +95,68 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnControl:
+    """A decision to be made in every turn the student has written, before it is sent.
+
+    Attributes:
+        decide: "package.module:function" of (`agentdistill.rollout.control.TurnEvidence`, numbers) ->
+            `agentdistill.rollout.control.Decision`; a pure function.
+        numbers: its parameters.
+        scored: it looks at the teacher's log-probabilities of the turn; they are asked for while the episode is played.
+    """
+
+    decide: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    scored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """After the episode, a guide writes its own turn at every state the student acted in; those are imitated.
+
+    Attributes:
+        actor: the guide, the teacher or the expert.
+        temperature: the teacher's sampling temperature; 0 is greedy.
+    """
+
+    actor: Actor = Actor.TEACHER
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What an episode said and saw, so that its turns can be shown again, or a replay be checked.
+
+    Attributes:
+        goal: the task in words.
+        actions: what was sent, in order.
+        observations: what was seen before each action; one more than `actions` where the end was seen too.
+        responses: the words each action was written in; "" or nothing is written anew.
+        admissible: the commands on offer beside each observation; empty when they were not recorded.
+        expert: the actions are those of the environment's expert.
+    """
+
+    goal: str
+    actions: tuple[str, ...]
+    observations: tuple[str, ...]
+    responses: tuple[str, ...] = ()
+    admissible: tuple[tuple[str, ...], ...] = ()
+    expert: bool = False
+
+    def upto(self, turn: int) -> Recording:
+        """The recording of the first `turn` actions, and what was seen after them."""
+        seen = turn + 1
+        return Recording(
+            self.goal,
+            self.actions[:turn],
+            self.observations[:seen],
+            self.responses[:turn],
+            self.admissible[:seen],
+            self.expert,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodePlan:
     """What a curriculum decides about one episode: from where, how deep.
 
@@ -105,6 +167,13 @@ class EpisodePlan:
         guide: probability, in each of those turns anew, that the guide plays it instead of the student.
         guide_actor: who the guide is, the teacher or the expert.
         guide_role: what the guide's turns may be trained with, `NONE` or `IMITATE`.
+        student_role: what the student's turns may be trained with, `DISTILL` or `NONE`.
+        control: a decision made in every turn of the student, or None.
+        relabel: who writes turns of its own at the student's states after the episode, or None.
+        recording: what the prefix showed when it was recorded; the replay is checked against it. None checks only
+            that every action is accepted.
+        offline: the recording stands in for the environment: the student writes one turn after it, which is not
+            sent. Without a recording, such an episode has no turns.
         note: free numbers for logs, e.g. {"depth": 3}.
     """
 
@@ -114,6 +183,11 @@ class EpisodePlan:
     guide: float = 0.0
     guide_actor: Actor = Actor.TEACHER
     guide_role: LossRole = LossRole.NONE
+    student_role: LossRole = LossRole.DISTILL
+    control: TurnControl | None = None
+    relabel: Relabel | None = None
+    recording: Recording | None = None
+    offline: bool = False
     note: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -145,7 +145,7 @@ def _reward(function: Callable[[Any, Any], Any], config: Any) -> str:
 
 def _curriculum(target: Callable[[Any], Any], config: Any) -> str:
     from agentdistill.records import EpisodePlan
-    from agentdistill.training.curriculum import Progress
+    from agentdistill.training.curriculum import NEEDS, Progress
 
     def demonstration(task: Task) -> tuple[str, ...] | None:
         return None if task.seed % 2 else ("look", "go", "take", "put")
@@ -155,8 +155,8 @@ def _curriculum(target: Callable[[Any], Any], config: Any) -> str:
         return [curriculum.plan(task, Progress(step, 10, 6, demonstration)) for step in steps for task in tasks]
 
     first = target(config)
-    unknown = sorted(set(first.needs) - {"demonstrations", "teacher", "expert"})
-    _require(not unknown, f"it needs {unknown}; demonstrations, teacher and expert are what can be given")
+    unknown = sorted(set(first.needs) - NEEDS)
+    _require(not unknown, f"it needs {unknown}; what can be given: {', '.join(sorted(NEEDS))}")
     for plan in plans(first, range(10)):
         _require(isinstance(plan, EpisodePlan), f"it planned a {type(plan).__name__}, not an EpisodePlan")
         _require(plan.horizon is None or plan.horizon >= 1, f"it planned a horizon of {plan.horizon}")

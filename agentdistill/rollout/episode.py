@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentdistill.envs.base import TextEnv
 
 _T = TypeVar("_T")
+_SHOWN = 160
 
 Play = Generator[Call, Reply, _T]
 """A part of an episode that says what it wants of the environment and is sent the replies, or the exceptions."""
@@ -151,9 +152,11 @@ class Episode:
             self._observation, self.info = yield ResetCall(self.request.task.seed, options)
             self._goal = str(self.info.get("task", ""))
             for position, action in enumerate(self.request.plan.prefix):
+                self._compare(position)
                 yield from self._replay(position, action)
                 if self.stop is not None:
                     return
+            self._compare(len(self.request.plan.prefix))
         except RUN_ERRORS:
             raise
         except Exception as error:  # whatever an environment raises costs this episode only
@@ -163,7 +166,7 @@ class Episode:
             self.stop = StopReason.HORIZON
 
     def _replay(self, position: int, action: str) -> Play[None]:
-        response = action if self._context is None else self._context.render_action(action)
+        response = self.recorded_response(position, action)
         step = self._new_step(response, action, self.request.plan.prefix_actor, LossRole.NONE)
         step.info["replayed"] = True
         yield from self._send(step, action)
@@ -172,6 +175,28 @@ class Episode:
                 f"The replayed action {action!r} (step {position} of the prefix) was not accepted.",
                 "The environment is in another state than when the prefix was recorded.",
                 "Record the demonstrations again with this environment's data and version.",
+            )
+
+    def recorded_response(self, position: int, action: str) -> str:
+        """The words of a replayed action: as recorded, where they still say that action, else written anew."""
+        if self._context is None:
+            return action
+        recording = self.request.plan.recording
+        words = recording.responses[position] if recording is not None and recording.responses else ""
+        parsed = self._context.parse(words)
+        if words and parsed.well_formed and parsed.action == action:
+            return words
+        return self._context.render_action(action)
+
+    def _compare(self, position: int) -> None:
+        recording = self.request.plan.recording
+        if recording is None or position >= len(recording.observations):
+            return
+        if self._observation != recording.observations[position]:
+            raise EnvironmentFailure(
+                f"The replay of a recorded prefix went another way before step {position}.",
+                f"Seen was {self._observation[:_SHOWN]!r}, recorded {recording.observations[position][:_SHOWN]!r}.",
+                "The environment or its data is not what it was, or it is not deterministic: record the episode again.",
             )
 
     def _new_step(self, response: str, action: str, actor: Actor, role: LossRole) -> Step:
@@ -272,7 +297,7 @@ class Episode:
             "prompt_hash": self._context.prompt_hash if self._context is not None else "",
             "prompt_tokens": sum(len(row) for row in rows) - sampled,
             "sampled_tokens": sampled,
-            "student_steps": sum(step.actor is Actor.STUDENT for step in self.steps),
+            "student_steps": sum(s.actor is Actor.STUDENT and not s.info.get("replayed") for s in self.steps),
         }
         if self.stop is not StopReason.ABORTED and not meta["student_steps"]:
             meta["no_student_steps"] = True

@@ -18,22 +18,28 @@ from agentdistill.envs.base import EnvironmentSource
 from agentdistill.envs.workers.calls import Seat, seat_of
 from agentdistill.errors import ConfigError
 from agentdistill.records import Actor, LossRole, StopReason, Trajectory
+from agentdistill.rollout.control import OnlineScores, Proposal, decide
 from agentdistill.rollout.demonstrate import without_idle_rows
 from agentdistill.rollout.episode import Episode, EpisodeRequest, Play, RolloutSettings, turn_seed
 from agentdistill.rollout.guide import Guide, GuideTurn, guide_seed, guided
+from agentdistill.rollout.recorded import NoSeat, RecordedEpisode
 
 __all__ = ["EpisodeRequest", "RolloutSettings", "play"]
 
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """An episode in flight; `play` is what its environment still works on, None when it is the student's turn."""
+    """An episode in flight; `play` is what its environment still works on, None when it is the student's turn.
+
+    `handed_over` is the number of turns to come that a control has given to the guide.
+    """
 
     index: int
     episode: Episode
     rows: RowBuilder
     seat: Seat
     play: Play[Any] | None = None
+    handed_over: int = 0
 
     @property
     def session(self) -> str:
@@ -65,6 +71,16 @@ class _Flight:
 
 
 @dataclass(slots=True)
+class _Turn:
+    """What is about to be sent: who wrote it, whether the episode ends with it, what the step shall remember."""
+
+    generation: Generation
+    guide: bool = False
+    stop: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Seats:
     """Environments, used again and closed at the end."""
 
@@ -72,13 +88,17 @@ class _Seats:
     idle: list[Seat] = field(default_factory=list)
     opened: list[Seat] = field(default_factory=list)
 
-    def take(self) -> Seat:
+    def take(self, request: EpisodeRequest) -> Seat:
+        if request.plan.offline:
+            return NoSeat()
         if not self.idle:
             self.opened.append(seat_of(self.source.make()))
             return self.opened[-1]
         return self.idle.pop()
 
     def give_back(self, seat: Seat, broken: bool) -> None:
+        if isinstance(seat, NoSeat):
+            return
         if not broken:
             self.idle.append(seat)
             return
@@ -100,6 +120,7 @@ def play(
     context: ContextPolicy,
     settings: RolloutSettings,
     guides: Mapping[Actor, Guide] | None = None,
+    score: OnlineScores | None = None,
     on_episode: Callable[[Trajectory], None] | None = None,
 ) -> list[Trajectory]:
     """Lets the student play episodes.
@@ -121,6 +142,7 @@ def play(
         context: shows the episode and reads the actions.
         settings: limits and sampling.
         guides: who plays the turns that a plan gives to somebody else; needed for plans with `guide` above 0.
+        score: asks the teacher about turns as they are written; needed for plans whose `control` is scored.
         on_episode: called with each trajectory as it ends.
 
     Returns:
@@ -157,7 +179,7 @@ def play(
     def land(flight: _Flight) -> None:
         release([flight.session])
         trajectory = flight.episode.trajectory(flight.rows.rows())
-        if flight.episode.request.plan.guide:
+        if flight.episode.request.plan.guide or flight.episode.request.plan.control is not None:
             trajectory = without_idle_rows(trajectory)
         results[flight.index] = trajectory
         seats.give_back(flight.seat, flight.episode.stop is StopReason.ABORTED)
@@ -171,7 +193,9 @@ def play(
             land(flight)
         while waiting and len(flights) < settings.concurrency:
             index, request = waiting.popleft()
-            flight = _Flight(index, Episode(request, None, context, settings), RowBuilder(renderer), seats.take())
+            kind = RecordedEpisode if request.plan.offline else Episode
+            episode = kind(request, None, context, settings)
+            flight = _Flight(index, episode, RowBuilder(renderer), seats.take(request))
             flight.begin(flight.episode.beginning())
             if flight.play is None and flight.episode.stop is not None:
                 land(flight)
@@ -190,9 +214,10 @@ def play(
             own = [request for request, answer in zip(batch, answers, strict=True) if answer is None]
             generations = iter(engine.generate(own, sampling) if own else [])
             patience = time.monotonic() - began
-            for flight, answer in zip(ready, answers, strict=True):
-                role = LossRole.DISTILL if answer is None else flight.episode.request.plan.guide_role
-                flight.begin(_answer(flight, answer or next(generations), role, renderer, context))
+            turns = [_Turn(next(generations)) if answer is None else _Turn(answer, True) for answer in answers]
+            _controlled(ready, batch, turns, guides or {}, score, sampling, renderer, context)
+            for flight, turn in zip(ready, turns, strict=True):
+                flight.begin(_answer(flight, turn, renderer, context))
             turn_over()
     finally:
         release([flight.session for flight in flights])
@@ -239,14 +264,28 @@ def _guided(
     ready: Sequence[_Flight], batch: Sequence[GenerationRequest], guides: Mapping[Actor, Guide], sampling: Sampling
 ) -> list[Generation | None]:
     """What guides answer in the turns that fall to them; None where the student plays."""
+    mine: list[int] = []
+    for place, flight in enumerate(ready):
+        request = flight.episode.request
+        if flight.handed_over:
+            flight.handed_over -= 1
+            mine.append(place)
+        elif guided(request.seed, len(flight.episode.steps), request.plan.guide):
+            mine.append(place)
+    return _ask_guides(ready, batch, mine, guides, sampling)
+
+
+def _ask_guides(
+    ready: Sequence[_Flight],
+    batch: Sequence[GenerationRequest],
+    places: Sequence[int],
+    guides: Mapping[Actor, Guide],
+    sampling: Sampling,
+) -> list[Generation | None]:
+    """The answers of the guides in the turns at `places`, one batch for each guide; None elsewhere."""
     answers: list[Generation | None] = [None] * len(ready)
     for actor, guide in guides.items():
-        mine: list[int] = []
-        for place, flight in enumerate(ready):
-            request = flight.episode.request
-            turn = len(flight.episode.steps)
-            if request.plan.guide_actor is actor and guided(request.seed, turn, request.plan.guide):
-                mine.append(place)
+        mine = [place for place in places if ready[place].episode.request.plan.guide_actor is actor]
         if not mine:
             continue
         turns = []
@@ -259,29 +298,63 @@ def _guided(
     return answers
 
 
-def _answer(
-    flight: _Flight, generation: Generation, role: LossRole, renderer: ChatRenderer, context: ContextPolicy
-) -> Play[None]:
-    """Takes a turn: the student's, whose role is to be distilled, or a guide's."""
-    episode = flight.episode
+def _controlled(
+    ready: Sequence[_Flight],
+    batch: Sequence[GenerationRequest],
+    turns: list[_Turn],
+    guides: Mapping[Actor, Guide],
+    score: OnlineScores | None,
+    sampling: Sampling,
+    renderer: ChatRenderer,
+    context: ContextPolicy,
+) -> None:
+    """Lets the plans' controls decide on what the student wrote, and puts the guides' turns in place of some of it."""
+    proposals: dict[int, Proposal] = {}
+    for place, (flight, turn) in enumerate(zip(ready, turns, strict=True)):
+        written = turn.generation
+        if flight.episode.request.plan.control is None or turn.guide or written.finish == "context":
+            continue
+        response = renderer.decode(written.token_ids)
+        proposals[place] = Proposal(flight.episode, batch[place], written, response, context.parse(response))
+    if not proposals:
+        return
+    decide(list(proposals.values()), score)
+    replaced = [place for place, proposal in proposals.items() if proposal.decision.guide]
+    answers = _ask_guides(ready, batch, replaced, guides, sampling)
+    for place, proposal in proposals.items():
+        turn, answer = turns[place], answers[place]
+        turn.stop, turn.info["control"] = proposal.decision.stop, proposal.notes()
+        if answer is None:
+            continue
+        ready[place].handed_over = proposal.decision.guide - 1
+        turn.info["control"]["response"] = proposal.response
+        turn.generation, turn.guide = answer, True
+
+
+def _answer(flight: _Flight, turn: _Turn, renderer: ChatRenderer, context: ContextPolicy) -> Play[None]:
+    """Takes a turn: the student's, or a guide's."""
+    episode, generation = flight.episode, turn.generation
     if generation.finish == "context":
         flight.rows.abandon()
         episode.give_up(StopReason.CONTEXT_LIMIT)
         return
-    index, actor = len(episode.steps), Actor.STUDENT
-    if role is LossRole.DISTILL:
+    plan = episode.request.plan
+    index, actor, role = len(episode.steps), Actor.STUDENT, plan.student_role
+    if not turn.guide:
         row, start, end = flight.rows.sampled(
             index, generation.token_ids, generation.logprobs, generation.entropies, generation.top_ids
         )
     else:
-        actor = episode.request.plan.guide_actor
+        actor, role = plan.guide_actor, plan.guide_role
         row, start, end = flight.rows.written(index, generation.token_ids, learn=role is LossRole.IMITATE)
         if role is not LossRole.IMITATE:
             row, start, end = -1, 0, 0
     response = renderer.decode(generation.token_ids)
     parsed = context.parse(response)
-    finish = {"finish": generation.finish}
+    info = {"finish": generation.finish, **turn.info}
     step = yield from episode.acting(
-        response, parsed.action, well_formed=parsed.well_formed, actor=actor, loss_role=role, info=finish
+        response, parsed.action, well_formed=parsed.well_formed, actor=actor, loss_role=role, info=info
     )
     step.row, step.start, step.end = row, start, end
+    if turn.stop and episode.stop is None:
+        episode.give_up(StopReason.HORIZON)
