@@ -1,4 +1,4 @@
-"""First-party rewards."""
+"""First-party rewards: rules over what was played, and judges behind an endpoint."""
 
 from agentdistill import hookimpl
 
@@ -6,4 +6,27 @@ from agentdistill import hookimpl
 @hookimpl
 def agentdistill_register_rewards(register):
     """Registers the rewards of this package."""
-    register("outcome", "agentdistill_rewards.outcome:outcome", summary="1 on the last step of a won episode")
+
+    def rule(name: str, module: str, function: str, options: str, summary: str) -> None:
+        path = f"agentdistill_rewards.{module}"
+        register(name, f"{path}:{function}", config=f"{path}:{options}", summary=summary)
+
+    rule("outcome", "outcome", "outcome", "OutcomeConfig", "the verdict on the last step: 1 for a won episode")
+    rule("score", "score", "score", "ScoreConfig", "the environment's final score, scaled, on the last step")
+    rule("env", "environment", "environment_reward", "EnvironmentRewardConfig", "the environment's reward of each step")
+    rule("step-penalty", "penalty", "penalty", "PenaltyConfig", "costs of a turn, of an invalid one, of a repeated one")
+    rule(
+        "progress",
+        "progress",
+        "progress",
+        "ProgressConfig",
+        "potential-based shaping: progress pays, the optimum stays",
+    )
+    rule("format", "validity", "validity", "FormatConfig", "turns that were accepted and follow a pattern")
+    rule(
+        "overlong", "overlong", "overlong", "OverlongConfig", "DAPO's and SOD's soft punishment before the length limit"
+    )
+    rule(
+        "tool-use", "tool_use", "tool_use", "ToolUseConfig", "SOD's outcome with credit for tool calls in lost episodes"
+    )
+    rule("adaptthink", "adaptthink", "no_thinking", "NoThinkingConfig", "AdaptThink's bonus for turns without thinking")
