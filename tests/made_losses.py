@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agentdistill.learner.kernels import fused_head
-from agentdistill.learner.losses import TeacherHead
+from agentdistill.learner.losses import TeacherHead, TeacherTop, TeacherView
 from agentdistill.learner.statistics import TokenStatistics
 
 VOCABULARY = 6
@@ -35,15 +35,23 @@ def every_token(student: Tensor, teacher: Tensor, **more: Tensor) -> TokenStatis
     return statistics(torch.arange(len(student)), student.log_softmax(-1), teacher.log_softmax(-1), **more)
 
 
+def view(objective: Any, teacher: Tensor) -> TeacherView | None:
+    """The teacher as the objective wants to see it; `teacher` are logits [n, V]."""
+    if objective.needs_hidden:
+        return TeacherHead(teacher, torch.eye(teacher.shape[-1], dtype=torch.float64))
+    if getattr(objective, "needs_top", False):
+        top = teacher.log_softmax(-1).topk(teacher.shape[-1], dim=-1)
+        return TeacherTop(top.indices, top.values)
+    return None
+
+
 def through_kernel(
     objective: Any, student: Tensor, teacher: Tensor, tokens: TokenStatistics, coefficients: Tensor, chunk: int = 2
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Total, values [n] and the gradient [n, V] with respect to the student's logits [n, V]."""
     hidden = student.clone().requires_grad_()
     identity = torch.eye(student.shape[-1], dtype=torch.float64)
-    prepare = getattr(objective, "prepare", None)
-    prepared = objective if prepare is None else prepare(tokens)
-    loss = prepared.chunk_loss(tokens, TeacherHead(teacher, identity))
+    loss = objective.chunk_loss(tokens, view(objective, teacher))
     total, values = fused_head(hidden, identity, None, loss, coefficients, chunk=chunk)
     (grad,) = torch.autograd.grad(total, hidden)
     return total.detach(), values.detach(), grad

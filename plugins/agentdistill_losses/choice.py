@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from agentdistill.learner.losses import Divergence, FullDivergence, Objective
+from agentdistill.learner.topk import TopKDivergence
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import ScoreRequest
 from agentdistill_losses.divergences import ForwardKL, ReverseKL, generalised_jsd
@@ -34,8 +35,8 @@ class DistributionConfig(PluginConfig):
         divergence: with q the student and p the teacher: "reverse-kl" KL(q || p), "forward-kl" KL(p || q), the
             generalised "jsd" of GKD, "skew-kl" and "skew-reverse-kl" (DistiLLM), "total-variation", "chi-square"
             sum (p - q)^2 / q, the "alpha" divergence, or "uld", the distance of the sorted probabilities.
-        support: "full" is the whole vocabulary and "student-topk" the student's k likeliest tokens, both of which need a
-            teacher that gives hidden states; "teacher-topk" is the teacher's k likeliest tokens.
+        support: "full" is the whole vocabulary and "student-topk" the student's k likeliest tokens, both of which need
+            a teacher that gives hidden states; "teacher-topk" is the teacher's k likeliest tokens.
         k: how many tokens a top-k support has.
         tail: what happens to the rest of a top-k support: "bucket" makes it one more outcome, "renormalise" forgets it
             on both sides, "stop-gradient" lets the gradient through the student's probabilities only (reverse KL).
@@ -67,9 +68,9 @@ def _refuse_top_k(config: DistributionConfig) -> None:
     """Raises ValueError, with the reason, for what a top-k support cannot do."""
     if config.tail == "none":
         raise ValueError(
-            'tail = "none", a top-k sum without its tail, has a wrong gradient: it is not zero where the student equals '
-            "the teacher and moves mass in or out of the top-k for ever (for the reverse KL the fixed point is the "
-            'teacher divided by e); use tail = "bucket", "renormalise" or, with the reverse KL, "stop-gradient"'
+            'tail = "none", a top-k sum without its tail, has a wrong gradient: it is not zero where the student is '
+            "the teacher and moves mass in or out of the top-k for ever (the reverse KL's fixed point is the teacher "
+            'divided by e); use tail = "bucket", "renormalise" or, with the reverse KL, "stop-gradient"'
         )
     if config.tail == "renormalise" and config.k == 1:
         raise ValueError(
@@ -83,8 +84,8 @@ def _refuse_top_k(config: DistributionConfig) -> None:
         )
     if config.temperature != 1.0 and config.support == "teacher-topk" and config.tail != "renormalise":
         raise ValueError(
-            "temperature softens a distribution, and of the teacher's tail only the mass at temperature 1 is known; use "
-            'temperature = 1, tail = "renormalise" or support = "full"'
+            "temperature softens a distribution, and of the teacher's tail only the mass at temperature 1 is known; "
+            'use temperature = 1, tail = "renormalise" or support = "full"'
         )
 
 
@@ -110,8 +111,6 @@ def chosen_objective(config: DistributionConfig, divergence: Divergence | None =
     divergence = divergence or chosen_divergence(config)
     if config.support == "full":
         return FullDivergence(divergence, config.temperature)
-    from agentdistill.learner.losses import TopKDivergence
-
     assert config.tail != "none"  # refused by the validator
     support: Literal["teacher", "student"] = "teacher" if config.support == "teacher-topk" else "student"
     return TopKDivergence(divergence, config.k, support=support, tail=config.tail, temperature=config.temperature)

@@ -78,7 +78,7 @@ class ChiSquare(_Generated):
 
 
 class AlphaDivergence(_Generated):
-    """(sum p^a q^(1 - a) - 1) / (a (a - 1)), a > 0: reverse KL as a goes to 0, forward KL at 1, half of chi-square at 2."""
+    """(sum p^a q^(1 - a) - 1) / (a (a - 1)), a > 0: reverse KL at 0, forward KL at 1, half of chi-square at 2."""
 
     def __init__(self, alpha: float) -> None:
         """Makes the divergence for alpha > 0 other than 1; see `alpha_divergence` for the limits."""

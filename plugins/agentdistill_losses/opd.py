@@ -1,7 +1,7 @@
 """On-policy distillation: the student's own tokens, judged by the teacher.
 
 The default is what multi-turn on-policy distillation does (arXiv 2604.24005, released code): the detached log-ratio
-A = log pi_T - log pi_old of each sampled token is its advantage in PPO's clipped surrogate. Its expected gradient is the
+log pi_T - log pi_old of each sampled token is its advantage in PPO's clipped surrogate. Its expected gradient is the
 reverse KL's. With another `support` the divergence is differentiated exactly, in bounded memory.
 
 Differs from the paper as the released code does: the paper writes KL(teacher || student), the code trains the reverse.
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from agentdistill.learner.losses import Objective, PolicyGradient, SampledLoss
 from agentdistill.learner.statistics import TokenStatistics
+from agentdistill.learner.surrogates import ClippedRatio
 from agentdistill.records import ScoreRequest
 from agentdistill_losses.choice import DistributionConfig, chosen_objective, score_request
 from agentdistill_losses.estimators import k2
@@ -41,7 +42,7 @@ class OpdConfig(DistributionConfig):
             KL(p || q), the generalised "jsd" of GKD, "skew-kl" and "skew-reverse-kl" (DistiLLM), "total-variation",
             "chi-square" sum (p - q)^2 / q, the "alpha" divergence, or "uld", the distance of the sorted probabilities.
         support: "sampled" looks at the sampled token only; "full" at the whole vocabulary and "student-topk" at the
-            student's k likeliest tokens, which need a teacher that gives hidden states; "teacher-topk" at the teacher's.
+            student's k likeliest tokens, which need a teacher with hidden states; "teacher-topk" at the teacher's.
         gradient: "policy-gradient" uses the detached log-ratio as an advantage; "direct" differentiates a loss.
             "auto" is the policy gradient for sampled tokens and direct for the other supports.
         estimator: which sampled estimator of the KL is differentiated when gradient = "direct".
@@ -132,4 +133,5 @@ class OpdLoss:
             return chosen_objective(config)
         if config.gradient == "direct":
             return SampledLoss(k2)
-        return PolicyGradient(reverse_kl_advantage, config.log_ratio_clip, config.ratio_clip, config.dual_clip)
+        clip = ClippedRatio(config.ratio_clip, config.ratio_clip, config.dual_clip)
+        return PolicyGradient(reverse_kl_advantage, config.log_ratio_clip, clip)

@@ -9,8 +9,8 @@ from torch import Tensor
 class SortedProbabilities:
     """sum |sort(q) - sort(p)|, largest first: the universal logit distillation loss (arXiv 2402.12030, Eq. 5).
 
-    It is the Wasserstein-1 distance with a cost of 1 between any two tokens, made for vocabularies that differ. It is 0
-    for every permutation of the teacher's distribution, so over one shared vocabulary it teaches a shape and no content.
+    It is the Wasserstein-1 distance with a cost of 1 between any two tokens, made for vocabularies that differ. It is
+    0 for every permutation of the teacher's distribution: over one shared vocabulary it teaches a shape and no content.
     """
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:

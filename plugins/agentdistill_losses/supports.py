@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from agentdistill.learner.losses import Divergence
 from agentdistill.learner.statistics import TokenStatistics
 
 
@@ -31,6 +34,28 @@ def bucketed(log_probs: Tensor, ids: Tensor) -> Tensor:
 def top_ids(log_probs: Tensor, k: int) -> Tensor:
     """int64 [n, min(k, V)], the most likely tokens of each row, likeliest first."""
     return log_probs.detach().topk(min(k, log_probs.shape[-1]), dim=-1).indices
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherTopK:
+    """A divergence over the teacher's most likely tokens, from whole distributions.
+
+    Attributes:
+        divergence: over the last dimension.
+        k: how many tokens.
+        renormalise: forget the other tokens; otherwise they are one more outcome.
+    """
+
+    divergence: Divergence
+    k: int
+    renormalise: bool = False
+
+    def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The divergence of each row, [n]."""
+        ids = top_ids(teacher, self.k)
+        if self.renormalise:
+            return self.divergence(student.gather(-1, ids).log_softmax(-1), teacher.gather(-1, ids).log_softmax(-1))
+        return self.divergence(bucketed(student, ids), bucketed(teacher, ids))
 
 
 def entropy(log_probs: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ def test_beyond_the_cap_the_generator_goes_on_as_its_tangent(divergence: ChiSqua
     other = teacher[0, 1] - student[0, 1]
     expected = rare * f_c + (f_c - w_c) / c * (0.5 - rare * c) + (1.0 - rare) * float(divergence.generator(other))
     assert float(divergence(student, teacher)) == pytest.approx(expected, rel=1e-10)
-    value, grad = divergence.with_gradient(student.clone(), teacher.clone())
+    _, grad = divergence.with_gradient(student.clone(), teacher.clone())
     leaf = student.clone().requires_grad_()
     (slope,) = torch.autograd.grad(divergence(leaf, teacher).sum(), leaf)
     torch.testing.assert_close(grad, slope - student.exp() * slope.sum(-1, keepdim=True), rtol=1e-9, atol=1e-12)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from agentdistill.learner.losses import FullDivergence, Loss, PolicyGradient, SampledLoss
+from agentdistill.learner.surrogates import ClippedRatio
 from agentdistill_losses.divergences import ForwardKL, GeneralisedJSD, ReverseKL
-from agentdistill_losses.opd import OpdConfig, OpdLoss, reverse_kl_advantage
+from agentdistill_losses.opd import OpdConfig, OpdLoss
 
 REFUSED = [
     ({"gradient": "direct"}, "does not depend on the teacher"),
@@ -37,7 +40,7 @@ def test_default_is_the_clipped_policy_gradient_on_sampled_tokens():
     assert isinstance(loss, Loss)
     objective = loss.objective
     assert isinstance(objective, PolicyGradient)
-    assert (objective.advantage_clip, objective.ratio_clip, objective.dual_clip) == (20.0, 0.2, 3.0)
+    assert objective.advantage_clip == 20.0 and objective.surrogate == ClippedRatio(low=0.2, high=0.2, dual=3.0)
     assert loss.request.sampled and not loss.request.hidden
 
 
@@ -58,7 +61,8 @@ def test_k2_is_the_direct_sampled_loss():
 def slope(log_ratio: float, advantage: float) -> tuple[float, float]:
     ls = torch.tensor([log_ratio], dtype=torch.float64, requires_grad=True)
     zero = torch.zeros(1, dtype=torch.float64)
-    value = PolicyGradient(reverse_kl_advantage).surrogate(ls, zero, torch.tensor([advantage], dtype=torch.float64))
+    tokens = SimpleNamespace(old_logprob=zero)
+    value = ClippedRatio().values(ls, tokens, torch.tensor([advantage], dtype=torch.float64))
     (grad,) = torch.autograd.grad(value.sum(), ls)
     return float(value.detach()), float(grad)
 

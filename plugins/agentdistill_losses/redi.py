@@ -1,0 +1,70 @@
+"""REDI: failed episodes as negatives (arXiv 2505.24850).
+
+Imitation throws failures away. Here they are pushed down, more gently than successes are pulled up:
+
+    L = -mean_{successes} (1/|y|) log pi(y) + alpha mean_{failures} (1/|y|) log pi(y),     alpha = 0.8
+
+alpha = 0 is length-normalised imitation of the successes, alpha = 1 collapses (the paper). With `focus` > 0 a failure
+counts by exp(focus mean log pi_old), those the student finds likely more (an option of the released code). The
+successes and failures are the student's own episodes of the batch; the teacher is not asked.
+
+Differs from the paper, which is offline and has a teacher's episodes on both sides: here the pairs are on-policy,
+through PPO's clip, which makes the push down bounded. The length is the episode's number of trained tokens, exact
+under `reduction = "token-mean"`. Proofs: the learner's gradient is that of the formula by automatic differentiation;
+ratio of gradients; alpha = 0; invariance to the length of the other episodes. No teacher is in it, so teacher =
+student says nothing: the loss is not zero there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agentdistill.learner.losses import Objective, PolicyGradient
+from agentdistill.learner.statistics import TokenStatistics
+from agentdistill.plugins import PluginConfig
+from agentdistill.records import ScoreRequest
+from agentdistill_losses.episodes import episodes
+
+
+class RediConfig(PluginConfig):
+    """Imitation with negatives.
+
+    Attributes:
+        alpha: how much failures are pushed down, in [0, 1).
+        focus: failures count by exp(focus times their mean log-probability); 0 counts all alike.
+    """
+
+    alpha: float = Field(default=0.8, ge=0.0, lt=1.0)
+    focus: float = Field(default=0.0, ge=0.0)
+
+
+def redi_advantage(tokens: TokenStatistics, config: RediConfig) -> Tensor:
+    """float32 [N]; positive for successes, negative for failures, 0 for a side that has no episode."""
+    found = episodes(tokens)
+    good = found.success.double()
+    bad = 1.0 - good
+    focus = torch.exp(config.focus * found.score)
+    slope = config.alpha * bad * focus / bad.sum().clamp(min=1.0) - good / good.sum().clamp(min=1.0)
+    return found.spread(slope)
+
+
+class RediLoss:
+    """See `RediConfig`."""
+
+    def __init__(self, config: RediConfig) -> None:
+        """Keeps the options."""
+        self.config = config
+
+    @property
+    def request(self) -> ScoreRequest:
+        """The least a teacher gives; it is not used."""
+        return ScoreRequest(sampled=True)
+
+    @property
+    def objective(self) -> Objective:
+        """Successes up, failures down."""
+        return PolicyGradient(lambda tokens: redi_advantage(tokens, self.config), advantage_clip=math.inf)
