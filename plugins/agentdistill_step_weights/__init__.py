@@ -45,8 +45,8 @@ def agentdistill_register_step_weights(register):
         summary="more weight before the episode's disagreement was spent (arXiv 2606.22600, per turn)",
     )
     register(
-        "drop-invalid",
-        f"{here}.drop_invalid:drop_invalid",
-        config=f"{here}.drop_invalid:DropInvalidConfig",
-        summary="no weight on invalid actions that repeat",
+        "drop-stuck",
+        f"{here}.drop_stuck:drop_stuck",
+        config=f"{here}.drop_stuck:DropStuckConfig",
+        summary="no weight on invalid actions that are repeated, or on other turns without progress",
     )

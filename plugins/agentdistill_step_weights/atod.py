@@ -10,11 +10,11 @@ so w is in [0, 1], at least as large as either part, and 0.75 where both are fla
 It multiplies the distillation term only: branch `kd`. ATOD's other half, the schedules of both terms (kappa from 1 to
 0.1, rho from 1 to 2), is a matter of `[fusion]`.
 
-The paper gives no code. Its ablation finds turn-level weights better than token-level ones, and uncertainty alone worse
+There was no released code to compare with. The ablation finds turn-level weights better than token-level ones, and uncertainty alone worse
 than both together.
 
-Proof tests: range, soft OR at least the larger part, flat gives .75, invariance under affine maps of either statistic,
-the extremes, a loop over turns.
+Proofs: tests/weights/test_step_methods.py (range, soft OR at least the larger part, flat gives .75, invariance under
+affine maps of either statistic, the extremes, a loop over turns).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AtodConfig(PluginConfig):
         flat_value: normalised value of every turn of such a trajectory, in [0, 1].
     """
 
-    flat_range: float = Field(default=1e-8, gt=0.0)
+    flat_range: float = Field(default=1e-8, gt=0.0, allow_inf_nan=False)
     flat_value: float = Field(default=0.5, ge=0.0, le=1.0)
 
 

@@ -10,8 +10,8 @@ Branch `kd`. The paper weighs the tokens of one answer (the token weight of the 
 with all tokens of a turn at the weight of its beginning. Same defaults: gamma 0.5 (the paper's w_max = 1.5), epsilon
 1e-8. An episode without any disagreement has weight 1 + gamma everywhere, as in the paper.
 
-Proof tests: the first turn has 1 + gamma, non-increasing, above 1, no disagreement, it is the token weight over a whole
-episode at the first token of each turn, a loop over turns.
+Proofs: tests/weights/test_step_methods.py (the first turn has 1 + gamma, non-increasing, above 1, no disagreement, it
+is the token weight over a whole episode at the first token of each turn, a loop over turns).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class IwOpdConfig(PluginConfig):
         epsilon: smallest divisor, nats.
     """
 
-    gamma: float = Field(default=0.5, ge=0.0)
-    epsilon: float = Field(default=1e-8, gt=0.0)
+    gamma: float = Field(default=0.5, ge=0.0, allow_inf_nan=False)
+    epsilon: float = Field(default=1e-8, gt=0.0, allow_inf_nan=False)
 
 
 def iw_opd(steps: StepStatistics, config: IwOpdConfig) -> Tensor:

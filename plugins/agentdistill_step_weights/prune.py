@@ -13,8 +13,8 @@ The paper counts bad tokens of one long answer (penalty 0.01, k = 16, threshold 
 length of the next rollout. This is the port to turns: the rule is the same, the penalty of 0.1 is ours and spends the
 whole range in ten bad turns, and depth is left to the curriculum.
 
-Proof tests: non-increasing within a trajectory, range, no bad turn gives 1 + floor, the count, unknown overlap is never
-taken for agreement, a loop over turns.
+Proofs: tests/weights/test_step_methods.py (non-increasing within a trajectory, range, no bad turn gives 1 + floor,
+the count, unknown overlap is never taken for agreement, a loop over turns).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class PruneConfig(PluginConfig):
     """
 
     threshold: float = Field(default=0.7, ge=0.0, le=1.0)
-    penalty: float = Field(default=0.1, ge=0.0)
-    floor: float = Field(default=0.5, ge=0.0)
+    penalty: float = Field(default=0.1, ge=0.0, allow_inf_nan=False)
+    floor: float = Field(default=0.5, ge=0.0, allow_inf_nan=False)
 
 
 @requires("overlap")

@@ -13,8 +13,8 @@ are 0.
 The paper does not say over what the sum is preserved; here it is the batch, whose mean the loss is. `scope = "episode"`
 preserves it in every episode, which lets the one weak turn of an otherwise skipped episode count for all of it.
 
-Proof tests: the sum over tokens, verdicts as ratios, skip is 0, unread is strong, scale of the confidence drops out,
-all skipped, a loop over turns.
+Proofs: tests/weights/test_step_methods.py (the sum over tokens, verdicts as ratios, skip is 0, unread is strong,
+scale of the confidence drops out, all skipped, a loop over turns).
 """
 
 from __future__ import annotations

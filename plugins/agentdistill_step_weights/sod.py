@@ -19,8 +19,9 @@ Against the released code: its dataclass has delta 0.5 where paper and scripts h
 loss mask, so an empty observation merges two turns, while turns here have explicit ids; it goes on without distilling
 when teacher scores are missing, here that is an error.
 
-Proof tests: the telescoping identity against the explicit product, independence of path and scale, uniform divergence
-gives 1, the cap, delta 0, the worked case (.218, 1.284) -> .1698, OG-OPD's formula, no gradient.
+Proofs: tests/weights/test_sod.py, test_step_methods.py (the telescoping identity against the explicit product,
+independence of path and scale, uniform divergence gives 1, the cap, delta 0, the worked case (.218, 1.284) -> .1698,
+OG-OPD's formula, no gradient).
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class SodConfig(PluginConfig):
             step of almost no divergence switches every later step off.
     """
 
-    delta: float = Field(default=0.2, ge=0.0)
-    epsilon: float = Field(default=1e-6, gt=0.0)
-    first_floor: float = Field(default=0.0, ge=0.0)
+    delta: float = Field(default=0.2, ge=0.0, allow_inf_nan=False)
+    epsilon: float = Field(default=1e-6, gt=0.0, allow_inf_nan=False)
+    first_floor: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
 
 
 def sod(steps: StepStatistics, config: SodConfig) -> Tensor:

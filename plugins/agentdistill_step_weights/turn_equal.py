@@ -14,8 +14,8 @@ lengths a second time. For a constant alpha over the whole batch, `optim.reducti
 The paper's q is per trajectory, so an episode keeps its share of the batch's tokens; `scope = "batch"` equalises over
 all turns of the batch, which also evens out episodes. The other half of TurnOPD, the depth budget, is a curriculum.
 
-Proof tests: the schedule's ends, alpha 0 is uniform, alpha 1 gives every turn the same sum, the mean over tokens stays
-1, `scope = "batch"` is the core's blend, a loop over turns.
+Proofs: tests/weights/test_step_methods.py (the schedule's ends, alpha 0 is uniform, alpha 1 gives every turn the same
+sum, the mean over tokens stays 1, `scope = "batch"` is the core's blend, a loop over turns).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from agentdistill.learner.progress import LearnerProgress
 from agentdistill.learner.statistics import StepStatistics
 from agentdistill.plugins import PluginConfig
-from agentdistill.training.curriculum import Progress
 
 
 class TurnEqualConfig(PluginConfig):
@@ -40,7 +40,7 @@ class TurnEqualConfig(PluginConfig):
     """
 
     start: float = Field(default=0.0, ge=0.0, le=1.0)
-    end: float = Field(default=1.0, gt=0.0)
+    end: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     scope: Literal["episode", "batch"] = "episode"
 
     @model_validator(mode="after")
@@ -50,13 +50,12 @@ class TurnEqualConfig(PluginConfig):
         return self
 
 
-def alpha(progress: Progress, config: TurnEqualConfig) -> float:
+def alpha(progress: LearnerProgress, config: TurnEqualConfig) -> float:
     """The share of turn-equal weighting at a point of the run, in [0, 1]."""
-    done = progress.step / progress.total_steps
-    return min(1.0, max(0.0, (done - config.start) / (config.end - config.start)))
+    return min(1.0, max(0.0, (progress.fraction - config.start) / (config.end - config.start)))
 
 
-def turn_equal(steps: StepStatistics, config: TurnEqualConfig, progress: Progress) -> Tensor:
+def turn_equal(steps: StepStatistics, config: TurnEqualConfig, progress: LearnerProgress) -> Tensor:
     """Weighs turns against their length.
 
     Args:

@@ -9,7 +9,7 @@ by default.
 A response in which no command could be read has no action tokens and is not trained at all. Under a mean over tokens
 the loss shrinks with the share of action tokens; `optim.weight_norm = "mean1"` makes it the mean over them.
 
-Proof tests: exactly the tokens of the role, special tokens on request, branches.
+Proofs: tests/weights/test_token_methods.py (exactly the tokens of the role, special tokens on request, branches).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from agentdistill.learner.statistics import TokenRole, TokenStatistics
+from agentdistill.learner.statistics import TokenRole, TokenStatistics, requires
 from agentdistill.plugins import PluginConfig
 
 
@@ -35,6 +35,7 @@ class ActionOnlyConfig(PluginConfig):
     branches: tuple[Literal["kd", "rl"], ...] = Field(default=("kd",), min_length=1)
 
 
+@requires("role")
 def action_only(tokens: TokenStatistics, config: ActionOnlyConfig) -> dict[str, Tensor]:
     """Selects the tokens of the command.
 

@@ -12,8 +12,8 @@ vocabulary. t and T count the distilled tokens of the response. A response of on
 of at most `top_k` tokens every token is among the largest, which makes w_KL a constant: lower `top_k` for agents that
 answer in a few words.
 
-Proof tests: range, the ends of w_pos, one token, exactly top_k raised, ties to the earlier token, responses do not
-mix, a loop over tokens.
+Proofs: tests/weights/test_token_methods.py (range, the ends of w_pos, one token, exactly top_k raised, ties to the
+earlier token, responses do not mix, a loop over tokens).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class CordConfig(PluginConfig):
         top_k: how many tokens of a response count as having a large divergence.
     """
 
-    alpha: float = Field(default=2.0, ge=1.0)
-    beta: float = Field(default=2.0, ge=1.0)
+    alpha: float = Field(default=2.0, ge=1.0, allow_inf_nan=False)
+    beta: float = Field(default=2.0, ge=1.0, allow_inf_nan=False)
     top_k: int = Field(default=20, ge=1)
 
 

@@ -12,8 +12,8 @@ the same numbers for one answer to one prompt; compared in `scripts/check_weight
 
 An answer to a prompt is here a turn's response. `scope = "episode"` lets the disagreement run through all turns.
 
-Proof tests: the first token has 1 + gamma, non-increasing, no disagreement gives 1 + gamma everywhere, gamma 0 is
-uniform, scale of the disagreement drops out, TRL's formula, a loop over tokens.
+Proofs: tests/weights/test_token_methods.py (the first token has 1 + gamma, non-increasing, no disagreement gives 1 +
+gamma everywhere, gamma 0 is uniform, scale of the disagreement drops out, TRL's formula, a loop over tokens).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class IwOpdConfig(PluginConfig):
         scope: what the disagreement is summed over, a "response" (the paper) or an "episode".
     """
 
-    gamma: float = Field(default=0.5, ge=0.0)
-    epsilon: float = Field(default=1e-8, gt=0.0)
+    gamma: float = Field(default=0.5, ge=0.0, allow_inf_nan=False)
+    epsilon: float = Field(default=1e-8, gt=0.0, allow_inf_nan=False)
     scope: Literal["response", "episode"] = "response"
 
 

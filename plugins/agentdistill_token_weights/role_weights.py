@@ -9,7 +9,7 @@ the decision count as much as the thoughts that led to it. Branches as given, `k
 `action-only` and `special-mask` are the two cases with a name of their own. There is no paper to follow; defaults are
 uniform.
 
-Proof tests: every role gets its own weight, branches, all zero is refused.
+Proofs: tests/weights/test_token_methods.py (every role gets its own weight, branches, all zero is refused).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from agentdistill.learner.statistics import TokenStatistics
+from agentdistill.learner.statistics import TokenStatistics, requires
 from agentdistill.plugins import PluginConfig
 
 
@@ -34,9 +34,9 @@ class RoleWeightsConfig(PluginConfig):
         branches: which signals are weighed: "kd", "rl" or both.
     """
 
-    text: float = Field(default=1.0, ge=0.0)
-    action: float = Field(default=1.0, ge=0.0)
-    special: float = Field(default=1.0, ge=0.0)
+    text: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
+    action: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
+    special: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
     branches: tuple[Literal["kd", "rl"], ...] = Field(default=("kd",), min_length=1)
 
     @model_validator(mode="after")
@@ -46,6 +46,7 @@ class RoleWeightsConfig(PluginConfig):
         return self
 
 
+@requires("role")
 def role_weights(tokens: TokenStatistics, config: RoleWeightsConfig) -> dict[str, Tensor]:
     """Weighs tokens by role.
 

@@ -9,7 +9,8 @@ distillation from 36.4 to 40.7 on average in "Revisiting On-Policy Distillation"
 With teacher and student of one family there is no reason to: a student that is never told when to stop may forget it.
 Markers that are ordinary tokens in a tokenizer (`</think>` in some) have to be given in `also`.
 
-Proof tests: exactly the special tokens and the given ids, a weight between, the other tokens untouched.
+Proofs: tests/weights/test_token_methods.py (exactly the special tokens and the given ids, a weight between, the other
+tokens untouched).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from agentdistill.learner.statistics import TokenRole, TokenStatistics
+from agentdistill.learner.statistics import TokenRole, TokenStatistics, requires
 from agentdistill.plugins import PluginConfig
 
 
@@ -34,6 +35,7 @@ class SpecialMaskConfig(PluginConfig):
     also: tuple[int, ...] = ()
 
 
+@requires("role")
 def special_mask(tokens: TokenStatistics, config: SpecialMaskConfig) -> Tensor:
     """Weighs special tokens less.
 

@@ -7,7 +7,7 @@ history is none it would have produced. This is the token half of SAGE-OPD's wei
 Branch `kd`. Needs `teacher_confidence`. Weights are at most 1, so the loss shrinks where the teacher is unsure;
 `optim.weight_norm = "mean1"` keeps its scale, as SAGE does.
 
-Proof tests: range, monotone, power 0 is uniform, powers multiply, no gradient.
+Proofs: tests/weights/test_token_methods.py (range, monotone, power 0 is uniform, powers multiply, no gradient).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class TeacherConfidenceConfig(PluginConfig):
         power: exponent; above 1 sharpens, 0 is uniform.
     """
 
-    power: float = Field(default=1.0, ge=0.0)
+    power: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
 
 
 @requires("teacher_confidence")

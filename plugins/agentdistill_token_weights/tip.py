@@ -15,8 +15,8 @@ selected ones, as in the paper. Deviations: the divergence is the sampled log-ra
 vocabulary; the clip is taken from a third party's port, which the released code was not checked against (`clip = 1`
 turns it off).
 
-Proof tests: how many are kept, in every scope, both regions of the paper are kept, monotone in either part, ties to the
-earlier token, flat statistics, a loop over tokens.
+Proofs: tests/weights/test_token_methods.py (how many are kept, in every scope, both regions of the paper are kept,
+monotone in either part, ties to the earlier token, flat statistics, a loop over tokens).
 """
 
 from __future__ import annotations

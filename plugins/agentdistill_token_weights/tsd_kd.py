@@ -9,7 +9,8 @@ parts of TSD-KD are losses. Branch `kd`. Needs `old_entropy` and `teacher_entrop
 The entropies are those of the policies at temperature 1; the student's is the one the tokens were sampled under. The
 released code recomputes it in every pass, which is the same for on-policy batches.
 
-Proof tests: 0.5 for equal entropies, range, monotone in both, complementary under exchange, no gradient.
+Proofs: tests/weights/test_token_methods.py (0.5 for equal entropies, range, monotone in both, complementary under
+exchange, no gradient).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class TsdKdConfig(PluginConfig):
         scale: factor of the difference, 1/nats (the paper's 1); 0 weighs every token 0.5.
     """
 
-    scale: float = Field(default=1.0, ge=0.0)
+    scale: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
 
 
 @requires("old_entropy", "teacher_entropy")

@@ -49,16 +49,20 @@ def make_tokens(shape: Sequence[Sequence[int]], seed: int = 0, first_turn: int =
 
 
 def make_steps(shape: Sequence[Sequence[int]], seed: int = 0, first_turn: int = 0) -> StepStatistics:
-    """The turn statistics of `make_tokens`, with validity and a verdict in {0, 0.5, 1, none} for each turn."""
+    """The turn statistics of `make_tokens`; validity, repetition and a verdict (0, 0.5, 1 or none) are random, too."""
     g = torch.Generator().manual_seed(seed + 1)
     count = len(shape)
-    valid = [{first_turn + k: bool(torch.rand((), generator=g) < 0.5) for k in range(len(turns))} for turns in shape]
-    verdicts = [
-        {first_turn + k: int(torch.randint(0, 4, (), generator=g)) for k in range(len(turns))} for turns in shape
-    ]
-    notes = [{k: {"judge": v / 2} if v < 3 else {} for k, v in episode.items()} for episode in verdicts]
+
+    def draw(sides: int) -> list[dict[int, int]]:
+        return [{first_turn + k: int(torch.randint(0, sides, (), generator=g)) for k in range(len(t))} for t in shape]
+
     facts = EpisodeFacts(
-        torch.arange(count), torch.zeros(count, dtype=torch.bool), torch.zeros(count), valid, list(notes)
+        group=torch.arange(count),
+        success=torch.zeros(count, dtype=torch.bool),
+        reward=torch.zeros(count),
+        valid=[{k: side > 0 for k, side in episode.items()} for episode in draw(2)],
+        repeated=[{k for k, side in episode.items() if side} for episode in draw(2)],
+        annotations=[{k: {"judge": v / 2} if v < 3 else {} for k, v in episode.items()} for episode in draw(4)],
     )
     return step_statistics(make_tokens(shape, seed, first_turn), count, facts)
 

@@ -6,17 +6,17 @@ from made_episodes import make_episode, random_scores
 
 from agentdistill.learner.batch import assemble
 from agentdistill.plugins import PluginConfig
-from agentdistill_rewards.outcome import outcome
+from agentdistill_rewards.outcome import OutcomeConfig, outcome
 from agentdistill_token_weights.uniform import uniform
 
 
 def test_outcome_pays_a_won_episode_at_its_last_step():
     episode = make_episode(turns=[(3, 1), (2, 1), (2, 1)])
-    assert outcome(episode, PluginConfig()).tolist() == [0, 0, 0]
+    assert outcome(episode, OutcomeConfig()).tolist() == [0, 0, 0]
     episode.success = True
-    assert outcome(episode, PluginConfig()).tolist() == [0, 0, 1]
+    assert outcome(episode, OutcomeConfig()).tolist() == [0, 0, 1]
     episode.steps.clear()
-    assert outcome(episode, PluginConfig()).tolist() == []
+    assert outcome(episode, OutcomeConfig()).tolist() == []
 
 
 def test_uniform_token_weight():

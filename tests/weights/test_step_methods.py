@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from made_weights import make_steps, make_tokens, min_max, per_turn, ragged, seeds, shapes, turns_of
 
 from agentdistill.errors import PluginError
+from agentdistill.learner.progress import LearnerProgress
 from agentdistill.learner.reduce import reduction_coefficients
 from agentdistill.learner.statistics import step_statistics
-from agentdistill.training.curriculum import Progress
 from agentdistill_step_weights.atod import AtodConfig, atod
-from agentdistill_step_weights.drop_invalid import DropInvalidConfig, drop_invalid
+from agentdistill_step_weights.drop_stuck import DropStuckConfig, drop_stuck
 from agentdistill_step_weights.iw_opd import IwOpdConfig, iw_opd
 from agentdistill_step_weights.prune import PruneConfig, prune
 from agentdistill_step_weights.sage import SageConfig, sage
@@ -37,8 +37,8 @@ def same(weights, steps, expected, tolerance=2e-6):
         assert a == pytest.approx(b, abs=tolerance, rel=tolerance)
 
 
-def at(step: int, total: int = 100) -> Progress:
-    return Progress(step, total, 30, lambda task: None)
+def at(step: int, total: int = 100) -> LearnerProgress:
+    return LearnerProgress(step, total)
 
 
 def with_turns(steps, **rows):
@@ -46,7 +46,8 @@ def with_turns(steps, **rows):
     width = len(next(iter(rows.values())))
     mask = torch.ones(1, width, dtype=torch.bool)
     base = replace(
-        steps, index=torch.arange(width)[None], mask=mask, tokens=mask.long(), valid=mask, annotations={},
+        steps, index=torch.arange(width)[None], mask=mask, tokens=mask.long(), valid=mask, repeated=~mask,
+        annotations={},
         **{name: torch.ones(1, width) for name in ("abs_log_ratio", "log_ratio", "old_logprob", "teacher_logprob",
            "teacher_entropy", "teacher_confidence", "old_entropy", "overlap", "reference_log_ratio", "advantage")},
     )  # fmt: skip
@@ -263,39 +264,50 @@ def test_iw_opd_without_disagreement():
     assert iw_opd(steps, IwOpdConfig()).tolist() == [[1.5] * 3]
 
 
-# --- repeated invalid actions ----------------------------------------------------------------------------------------
+# --- turns without progress ------------------------------------------------------------------------------------------
 
 
-@given(shapes, seeds, st.integers(0, 3), st.sampled_from([0.0, 0.25]))
-def test_drop_invalid_is_the_loop(shape, seed, keep, weight):
+@given(shapes, seeds, st.sampled_from(["repeated-invalid", "invalid", "no-progress"]), st.integers(0, 3))
+def test_drop_stuck_is_the_loop(shape, seed, on, keep):
     steps = make_steps(shape, seed)
 
     def naive(row, columns):
         run, weights = 0, []
         for k in columns:
-            run = 0 if bool(steps.valid[row, k]) else run + 1
-            weights.append(weight if run > keep else 1.0)
+            invalid, repeated = not steps.valid[row, k], bool(steps.repeated[row, k])
+            stuck = {"repeated-invalid": invalid and repeated, "invalid": invalid, "no-progress": invalid or repeated}
+            run = run + 1 if stuck[on] else 0
+            weights.append(0.25 if run > keep else 1.0)
         return weights
 
-    by_branch = drop_invalid(steps, DropInvalidConfig(keep=keep, weight=weight, branches=("kd", "rl")))
-    assert set(by_branch) == {"kd", "rl"}
+    config = DropStuckConfig(on=on, keep=keep, weight=0.25, branches=("kd", "rl"))
+    by_branch = drop_stuck(steps, config)
+    assert set(by_branch) == {"kd", "rl"} and torch.equal(by_branch["kd"], by_branch["rl"])
     same(by_branch["kd"], steps, per_turn(steps, naive))
-    assert torch.equal(by_branch["kd"], by_branch["rl"])
 
 
-def test_drop_invalid_sees_the_turns_that_somebody_else_played():
+def test_drop_stuck_sees_the_turns_that_somebody_else_played():
     steps = with_turns(make_steps(ROW), valid=[False, False, False, True, False])
-    assert drop_invalid(steps, DropInvalidConfig())["kd"].tolist() == [[1, 0, 0, 1, 1]]
+    config = DropStuckConfig(on="invalid", keep=1)
+    assert drop_stuck(steps, config)["kd"].tolist() == [[1, 0, 0, 1, 1]]
     gap = replace(steps, index=torch.tensor([[0, 2, 3, 4, 5]]))
-    assert drop_invalid(gap, DropInvalidConfig())["kd"].tolist() == [[1, 1, 0, 1, 1]]
-    assert list(drop_invalid(steps, DropInvalidConfig())) == ["kd"]
+    assert drop_stuck(gap, config)["kd"].tolist() == [[1, 1, 0, 1, 1]]
+
+
+def test_drop_stuck_by_default_drops_what_opw_drops():
+    """The same refused command under the same answer; a repeated valid one is none of it."""
+    repeated = [False, True, False, True, True]
+    steps = with_turns(make_steps(ROW), valid=[False, False, True, True, False], repeated=repeated)
+    weights = drop_stuck(steps, DropStuckConfig())
+    assert list(weights) == ["kd"] and weights["kd"].tolist() == [[1, 0, 1, 1, 0]]
+    assert drop_stuck(steps, DropStuckConfig(on="no-progress"))["kd"].tolist() == [[0, 0, 1, 0, 0]]
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 WEIGHTS = {
     "atod": lambda steps: atod(steps, AtodConfig()),
-    "drop-invalid": lambda steps: drop_invalid(steps, DropInvalidConfig())["kd"],
+    "drop-stuck": lambda steps: drop_stuck(steps, DropStuckConfig(on="no-progress"))["kd"],
     "iw-opd": lambda steps: iw_opd(steps, IwOpdConfig()),
     "prune": lambda steps: prune(steps, PruneConfig()),
     "sage": lambda steps: sage(steps, SageConfig(scope="episode")),
