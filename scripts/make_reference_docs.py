@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes the reference parts of docs/plugins.md and docs/configuration.md from the code.
+"""Writes the reference parts of docs/plugins.md and docs/configuration.md, and docs/methods, from the code.
 
     python scripts/make_reference_docs.py          # rewrites what stands between the markers
     python scripts/make_reference_docs.py --check  # fails when something is out of date
@@ -27,7 +27,8 @@ from agentdistill.plugins.loader import HOOKS
 from agentdistill.plugins.options import field_descriptions, field_rows
 from agentdistill.training.events import EVENTS
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 
 
 def attributes(cls: type) -> dict[str, str]:
@@ -154,6 +155,26 @@ def render(path: Path, blocks: dict[str, Callable[[], str]]) -> str:
     return text
 
 
+def methods(write: bool) -> list[str]:
+    """Names of the pages of docs/methods that are out of date, missing or of no method; writes or removes them."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))  # started as a script, only its own folder is there
+    from scripts.method_pages import pages
+
+    folder = DOCS / "methods"
+    wanted = pages()
+    there = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    stale = [name for name in sorted({*wanted, *there}) if wanted.get(name) != there.get(name)]
+    if write:
+        folder.mkdir(exist_ok=True)
+        for name in stale:
+            if name in wanted:
+                (folder / name).write_text(wanted[name], encoding="utf-8")
+            else:
+                (folder / name).unlink()
+    return [f"methods/{name}" for name in stale]
+
+
 def main() -> None:
     """Writes or checks the pages."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -167,9 +188,10 @@ def main() -> None:
             stale.append(name)
             if not arguments.check:
                 path.write_text(wanted, encoding="utf-8")
+    stale += methods(write=not arguments.check)
     if stale and arguments.check:
         sys.exit(f"out of date: {', '.join(stale)}; run python scripts/make_reference_docs.py")
-    print(f"{'wrote' if stale else 'up to date:'} {', '.join(stale or BLOCKS)}")
+    print(f"{'wrote' if stale else 'up to date:'} {', '.join(stale or [*BLOCKS, 'methods/'])}")
 
 
 if __name__ == "__main__":
