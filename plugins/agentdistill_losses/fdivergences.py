@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agentdistill_losses.divergences import ForwardKL, ReverseKL
-from agentdistill_losses.skew import through_softmax
+from agentdistill_losses.skew import rounded_sign, through_softmax
 
 CAP = 20.0
 """Log-ratio, nats, beyond which the generators are straight lines."""
@@ -22,14 +22,16 @@ class TotalVariation:
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row, [n]."""
-        return 0.5 * (teacher.exp() - student.exp()).abs().sum(-1)
+        gap = student.exp() - teacher.exp()
+        return 0.5 * (gap * rounded_sign(gap.detach())).sum(-1)
 
     def with_gradient(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Values, and d/dq = sign(q - p) / 2 (0 where they are equal) taken through the softmax."""
         q = student.exp_()
         gap = q - teacher.exp_()
-        value = 0.5 * torch.linalg.vector_norm(gap, ord=1, dim=-1)
-        return value, through_softmax(q, gap.sign_().mul_(0.5))
+        slope = rounded_sign(gap)
+        value = 0.5 * torch.linalg.vecdot(gap, slope)
+        return value, through_softmax(q, slope.mul_(0.5))
 
 
 class _Generated:

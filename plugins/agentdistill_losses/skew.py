@@ -23,6 +23,14 @@ def through_softmax(q: Tensor, slope: Tensor) -> Tensor:
     return slope.sub_(torch.linalg.vecdot(q, slope)[:, None]).mul_(q)
 
 
+def rounded_sign(gap: Tensor) -> Tensor:
+    """sign(gap), and 0 within 32 rounding errors of 0, so that equal distributions are at rest.
+
+    Two ways of computing one probability differ by rounding; the sign of that would be a gradient of full size.
+    """
+    return gap.sign().masked_fill_(gap.abs() <= 32.0 * torch.finfo(gap.dtype).eps, 0.0)
+
+
 def log_mixture(first: Tensor, second: Tensor, share: float) -> Tensor:
     """log(share exp(first) + (1 - share) exp(second)), elementwise, for 0 < share < 1."""
     one = torch.tensor(share, dtype=first.dtype, device=first.device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agentdistill_losses.skew import rounded_sign
+
 
 class SortedProbabilities:
     """sum |sort(q) - sort(p)|, largest first: the universal logit distillation loss (arXiv 2402.12030, Eq. 5).
@@ -17,7 +19,8 @@ class SortedProbabilities:
         """The distance of each row, [n]."""
         q = student.exp().sort(dim=-1, descending=True).values
         p = teacher.exp().sort(dim=-1, descending=True).values
-        return (q - p).abs().sum(-1)
+        gap = q - p
+        return (gap * rounded_sign(gap.detach())).sum(-1)
 
 
 def rank_listed(scores: Tensor, order: Tensor) -> Tensor:
