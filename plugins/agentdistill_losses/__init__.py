@@ -33,3 +33,12 @@ def agentdistill_register_losses(register):
     for name, (stem, summary) in methods.items():
         place = f"{here}.{name.replace('-', '_')}"
         register(name, f"{place}:{stem}Loss", config=f"{place}:{stem}Config", summary=summary)
+    for name, module, stem, summary in (
+        ("f-pg", "pg_f", "FPolicyGradient", "policy gradient of any f-divergence, by name (arXiv 2606.01039)"),
+        ("soft-log", "pg_softlog", "SoftLog", "policy gradient with the squashed log-ratio (arXiv 2607.13399)"),
+        ("future-kl", "pg_future", "FutureKl", "a token answers for the log-ratios after it, discounted (2306.08543)"),
+        ("exopd", "pg_exopd", "ExOpd", "past the teacher, away from the initial student, or short of it"),
+        ("uni-opd", "pg_uniopd", "UniOpd", "won episodes above lost ones by a margin (arXiv 2605.03677)"),
+    ):
+        place = f"{here}.{module}:{stem}"
+        register(name, f"{place}Loss", config=f"{place}Config", summary=summary)
