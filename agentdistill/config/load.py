@@ -10,7 +10,7 @@ from typing import Any
 from agentdistill.config.merge import merge, nest, origin_of, without_none
 from agentdistill.config.problems import Problem, find_problems, raise_problems
 from agentdistill.config.resolved import Origin, ResolvedConfig, leaves
-from agentdistill.config.schema import EnvSection, PluginSection, RunConfig, section_kinds
+from agentdistill.config.schema import LISTS, EnvSection, PluginSection, RunConfig, section_kinds
 from agentdistill.config.toml import parse_scalar
 from agentdistill.errors import ConfigError
 from agentdistill.plugins.registry import PluginRegistry
@@ -131,11 +131,15 @@ def _resolve(
 ) -> tuple[ResolvedConfig | None, list[Problem]]:
     config, problems = find_problems(RunConfig, merged)
     if config is None:
-        return None, problems
+        return None, [_shown(problem, merged) for problem in problems]
     values: dict[str, Any] = config.model_dump(mode="json")
     defaults: dict[str, Origin] = {}
     for path, section in config.plugin_sections():
-        problems += _resolve_plugin(path, section, registry, values, defaults)
+        shown = _shown_path(path, merged)
+        problems += _resolve_plugin(shown, section, registry, _table(values, path), defaults)
+    for name in LISTS:
+        if not isinstance(merged.get(name), list):
+            values[name] = values[name][0] if values[name] else None
     if config.env is not None and config.eval.env:
         problems += _check_evaluation_env(config, registry)
     if problems:
@@ -146,10 +150,30 @@ def _resolve(
     return ResolvedConfig(config, provenance, values), []
 
 
+def _shown_path(path: str, merged: Mapping[str, Any]) -> str:
+    """A path as it was written: [reward] is the first of a list that nobody wrote as one."""
+    name, _, rest = path.partition(".")
+    number, dot, key = rest.partition(".")
+    if name not in LISTS or isinstance(merged.get(name), list) or not number.isdigit():
+        return path
+    return f"{name}{dot}{key}"
+
+
+def _shown(problem: Problem, merged: Mapping[str, Any]) -> Problem:
+    return Problem(_shown_path(problem.path, merged), problem.message, problem.code)
+
+
+def _table(values: Any, path: str) -> dict[str, Any]:
+    for part in path.split("."):
+        values = values[int(part)] if isinstance(values, list) else values[part]
+    found: dict[str, Any] = values
+    return found
+
+
 def _resolve_plugin(
-    path: str, section: PluginSection, registry: PluginRegistry, values: dict[str, Any], defaults: dict[str, Origin]
+    path: str, section: PluginSection, registry: PluginRegistry, table: dict[str, Any], defaults: dict[str, Origin]
 ) -> list[Problem]:
-    """Validates one plugin section, and fills its plugin's defaults into `values`."""
+    """Validates one plugin section, and fills its plugin's defaults into its table of values."""
     model = registry.get(section.KIND, section.type).config_class()
     options, shared = section.options(), section.shared()
     given = {**{k: v for k, v in shared.items() if k in model.model_fields and v is not None}, **options}
@@ -158,9 +182,6 @@ def _resolve_plugin(
         if not model.model_fields:
             problems = [Problem(p.path, f"`{section.type}` takes no options", p.code) for p in problems]
         return problems
-    table = values
-    for part in path.split("."):
-        table = table[part]
     for key, value in validated.model_dump(mode="json").items():
         if key not in shared:
             table[key] = value

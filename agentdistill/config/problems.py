@@ -77,6 +77,8 @@ def _model_at(model: type[BaseModel], location: Iterable[str]) -> type[BaseModel
     """The model of a nested section; looks through Optional and other unions."""
     current: type[BaseModel] | None = model
     for name in location:
+        if name.isdigit():  # one of a list of sections
+            continue
         field = current.model_fields.get(name) if current else None
         if field is None:
             return None

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from agentdistill.plugins.options import Options
+from agentdistill.config.sections import (
+    AdvantageSection,
+    CurriculumSection,
+    FilterSection,
+    FusionSection,
+    LossSection,
+    PluginSection,
+    RewardSection,
+    Section,
+    StepWeightSection,
+    SurrogateSection,
+    TeacherSection,
+    TokenWeightSection,
+    one_or_more,
+)
 
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Mass = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(Options):
-    """A section that only the core reads."""
-
-
-class PluginSection(Options):
-    """A section whose `type` names a plugin; the plugin's own config class validates the other keys.
-
-    Attributes:
-        type: plugin name, or "package.module:Class".
-    """
-
-    model_config = ConfigDict(extra="allow")
-    KIND: ClassVar[str] = ""
-
-    type: str
-
-    def options(self) -> dict[str, Any]:
-        """The keys that only the plugin knows."""
-        return dict(self.model_extra or {})
-
-    def shared(self) -> dict[str, Any]:
-        """The core's own keys here; the plugin gets those that its config class declares too."""
-        own = [name for name in type(self).model_fields if name != "type"]
-        return {name: getattr(self, name) for name in own if not isinstance(getattr(self, name), BaseModel)}
 
 
 class RunSection(Section):
@@ -141,36 +129,6 @@ class StudentSection(Section):
     lora: LoraSection | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "cpu"
-
-
-class TeacherSection(PluginSection):
-    """Who scores the student's tokens."""
-
-    KIND = "teacher"
-
-
-class CurriculumSection(PluginSection):
-    """Who plays which turn, from where, how deep."""
-
-    KIND = "curriculum"
-
-
-class StepWeightSection(PluginSection):
-    """How much each step counts."""
-
-    KIND = "step-weight"
-
-
-class TokenWeightSection(PluginSection):
-    """How much each token counts."""
-
-    KIND = "token-weight"
-
-
-class LossSection(PluginSection):
-    """What the learner minimises."""
-
-    KIND = "loss"
 
 
 class EngineSection(PluginSection):
@@ -300,6 +258,10 @@ class DemonstrationsSection(Section):
     max_steps: Count | None = None
 
 
+LISTS = ("step_weight", "token_weight", "reward", "filter")
+"""Sections that may be given several times."""
+
+
 class RunConfig(Section):
     """A whole recipe, validated. See docs/configuration.md.
 
@@ -312,6 +274,11 @@ class RunConfig(Section):
         step_weight: how much each step counts.
         token_weight: how much each token counts.
         loss: what the learner minimises.
+        reward: what an episode is worth, the sum of one or more terms.
+        advantage: how rewards become the advantage of each turn; unset learns from the teacher only.
+        fusion: how much the teacher and how much the rewards count; unset counts both fully.
+        surrogate: how advantages are clipped; unset is PPO's clip with the loss's own bounds.
+        filter: which turns of a batch may be trained, one or more in order.
         rollout: how training episodes are played.
         optim: the optimiser and the reduction.
         eval: evaluation.
@@ -325,9 +292,14 @@ class RunConfig(Section):
     student: StudentSection | None = None
     teacher: TeacherSection | None = None
     curriculum: CurriculumSection = CurriculumSection(type="full")
-    step_weight: StepWeightSection = StepWeightSection(type="uniform")
-    token_weight: TokenWeightSection | None = None
+    step_weight: Annotated[tuple[StepWeightSection, ...], one_or_more] = (StepWeightSection(type="uniform"),)
+    token_weight: Annotated[tuple[TokenWeightSection, ...], one_or_more] = ()
     loss: LossSection | None = None
+    reward: Annotated[tuple[RewardSection, ...], one_or_more] = ()
+    advantage: AdvantageSection | None = None
+    fusion: FusionSection | None = None
+    surrogate: SurrogateSection | None = None
+    filter: Annotated[tuple[FilterSection, ...], one_or_more] = ()
     rollout: RolloutSection = RolloutSection()
     optim: OptimSection = OptimSection()
     eval: EvalSection = EvalSection()
@@ -336,11 +308,14 @@ class RunConfig(Section):
     demonstrations: DemonstrationsSection = DemonstrationsSection()
 
     def plugin_sections(self) -> Iterator[tuple[str, PluginSection]]:
-        """Yields (dotted path, section) of every section whose `type` names a plugin."""
+        """Yields (dotted path, section) of every section whose `type` names a plugin; of several, "name.0" and on."""
         for name in type(self).model_fields:
             section = getattr(self, name)
             if isinstance(section, PluginSection):
                 yield name, section
+            if name in LISTS:
+                for number, one in enumerate(section):
+                    yield f"{name}.{number}", one
             if isinstance(section, EnvSection):
                 yield f"{name}.context", section.context
 

@@ -69,7 +69,11 @@ class Generation:
 
 
 class Engine(Protocol):
-    """Samples from the student."""
+    """Samples from the student.
+
+    An engine may have `capabilities`, a subset of {"entropy", "top_ids"}: what it reports of each sampled token when
+    `Sampling` asks for it. A run that needs more stops at start.
+    """
 
     @property
     def context_length(self) -> int:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from agentdistill.errors import TrainingError
+from agentdistill.learner.facts import BatchExtras, episode_facts, overlap, token_roles, turn_values
 from agentdistill.learner.rows import RowMasks, broken, read_row, step_table
-from agentdistill.learner.statistics import TokenStatistics, turn_columns
+from agentdistill.learner.statistics import EpisodeFacts, TokenStatistics, turn_columns
 from agentdistill.records import CONTEXT, LossRole, StopReason, TeacherScores, TokenRow, Trajectory
 
 
@@ -66,6 +67,10 @@ class LearnerBatch:
         distill: tokens of the distillation branch.
         imitate: tokens of the imitation branch.
         tokens: statistics of the distilled tokens, parallel to `distill`.
+        facts: what is known of the episodes.
+        top_ids: int64 [N, k], the teacher's most likely ids at the distilled tokens; None when not asked for.
+        top_logprobs: float32 [N, k], their log-probabilities; None as above.
+        rewarded: there is an RL advantage for the distilled tokens.
         counts: what was used and what was left out, for logs: `episodes/aborted`, `tokens/dead`, ...
     """
 
@@ -74,6 +79,10 @@ class LearnerBatch:
     distill: TokenSet
     imitate: TokenSet
     tokens: TokenStatistics
+    facts: EpisodeFacts | None = None
+    top_ids: Tensor | None = None
+    top_logprobs: Tensor | None = None
+    rewarded: bool = False
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -85,18 +94,21 @@ class _Columns:
 
     def add(self, **columns: Any) -> None:
         """Adds one row's values; scalars are repeated."""
-        length = max(np.size(column) for column in columns.values())
+        length = max(len(column) if np.ndim(column) else 1 for column in columns.values())
         for name, column in columns.items():
-            self.parts[name].append(np.broadcast_to(column, (length,)))
+            shape = np.shape(column) if np.ndim(column) > 1 else (length,)
+            self.parts[name].append(np.broadcast_to(column, shape))
 
     def tensors(self, dtype: Any, *names: str) -> list[Tensor]:
         """The named columns."""
-        empty = np.zeros(0, dtype=dtype)
-        return [torch.from_numpy(np.concatenate([empty, *self.parts[name]]).astype(dtype)) for name in names]
+        empty = [np.zeros(0, dtype=dtype)]
+        return [torch.from_numpy(np.concatenate(self.parts[name] or empty).astype(dtype)) for name in names]
 
 
 _PLACE = ("row", "position", "trajectory", "turn", "token_id")
 _SCORES = ("old_logprob", "teacher_logprob", "teacher_entropy")
+_MORE = ("teacher_confidence", "old_entropy", "overlap", "reference_logprob", "advantage")
+_UNKNOWN = np.float32(np.nan)
 
 
 def assemble(
@@ -105,14 +117,21 @@ def assemble(
     *,
     distill: bool = True,
     hidden: bool = False,
+    top_k: bool = False,
+    extras: BatchExtras | None = None,
+    tokenizer: Any = None,
 ) -> LearnerBatch:
     """Makes the arrays of one optimiser step.
 
     Args:
         trajectories: the batch's episodes; aborted ones are counted and left out.
         scores: one `TeacherScores` per row per trajectory, or None when nothing is distilled.
-        distill: whether there is a distillation loss; without one, tokens of the role DISTILL are counted as unused.
+        distill: whether there is a distillation loss or an RL advantage; without either, tokens of the role DISTILL are
+            counted as unused.
         hidden: whether the loss needs the teacher's hidden states.
+        top_k: whether the loss needs the teacher's most likely ids.
+        extras: rewards, advantages and reference log-probabilities, as far as the run has them.
+        tokenizer: the student's, to tell the roles of tokens; None leaves them unknown.
 
     Returns:
         The batch. Tokens without a usable score are counted as dead and left out, never zeroed.
@@ -120,21 +139,28 @@ def assemble(
     Raises:
         TrainingError: an episode breaks the contract of its records, or has scores of another length.
     """
-    _check_scored(trajectories, scores, distill)
+    extras = extras or BatchExtras()
+    alone = scores is None and extras.advantages is not None  # rewards only, no teacher
+    _check_scored(trajectories, scores, distill and not alone)
     kept: list[Trajectory] = []
     rows: list[RowRef] = []
-    distilled, imitated = _Columns(*_PLACE, "offset", *_SCORES), _Columns(*_PLACE)
+    distilled = _Columns(*_PLACE, "offset", "role", "top_ids", "top_logprobs", *_SCORES, *_MORE)
+    imitated = _Columns(*_PLACE)
+    rewards: list[npt.NDArray[np.float32]] = []
     counts = dict.fromkeys(("tokens/context", "tokens/dead", "tokens/unused", "tokens/rows"), 0)
     for source, trajectory in enumerate(trajectories):
         if trajectory.stop is StopReason.ABORTED:
             continue
         kept.append(trajectory)
+        if extras.rewards is not None:
+            rewards.append(extras.rewards[source])
+        advantage = None if extras.advantages is None else _by_turn(trajectory, extras.advantages[source])
         opinions = scores[source] if scores is not None and distill else [None] * len(trajectory.rows)
         if len(opinions) != len(trajectory.rows):
             raise broken(trajectory, 0, f"It has {len(trajectory.rows)} rows but scores for {len(opinions)}.")
         steps = step_table(trajectory)
         for number, (row, opinion) in enumerate(zip(trajectory.rows, opinions, strict=True)):
-            masks = read_row(trajectory, number, steps, opinion, distill=distill, hidden=hidden)
+            masks = read_row(trajectory, number, steps, opinion, distill=distill, hidden=hidden, alone=alone)
             counts["tokens/context"] += int((masks.turn == CONTEXT).sum())
             counts["tokens/dead"] += int(masks.dead.sum())
             counts["tokens/unused"] += int(masks.unused.sum())
@@ -147,24 +173,44 @@ def assemble(
             rows.append(RowRef(len(kept) - 1, number, row.token_ids[: trained[-1] + 1], states))
             if len(at := np.flatnonzero(masks.imitate)):
                 imitated.add(**_places(place, row, masks, at))
-            if opinion is not None and len(at := np.flatnonzero(masks.distill)):
-                entropy = np.float32(np.nan) if opinion.entropy is None else opinion.entropy[at]
-                distilled.add(
-                    **_places(place, row, masks, at),
-                    offset=masks.offset[at],
-                    old_logprob=row.old_logprob[at],
-                    teacher_logprob=opinion.sampled_logprob[at],
-                    teacher_entropy=entropy,
-                )
+            if not len(at := np.flatnonzero(masks.distill)):
+                continue
+            known = opinion or _NOBODY
+            shared = _UNKNOWN if opinion is None else overlap(row, opinion)[at]
+            top = {}
+            if top_k:
+                if known.topk_ids is None or known.topk_logprobs is None:
+                    raise broken(trajectory, number, "The loss needs the teacher's top k and the scores carry none.")
+                top = {"top_ids": known.topk_ids[at], "top_logprobs": known.topk_logprobs[at]}
+            distilled.add(
+                **_places(place, row, masks, at),
+                **top,
+                offset=masks.offset[at],
+                role=0 if tokenizer is None else token_roles(trajectory, number, tokenizer)[at],
+                old_logprob=row.old_logprob[at],
+                teacher_logprob=_at(None if opinion is None else opinion.sampled_logprob, at),
+                teacher_entropy=_at(known.entropy, at),
+                teacher_confidence=_at(known.confidence, at),
+                old_entropy=_at(row.old_entropy, at),
+                overlap=shared,
+                reference_logprob=_UNKNOWN if extras.reference is None else extras.reference[source][number][at],
+                advantage=_UNKNOWN if advantage is None else advantage[masks.turn[at]],
+            )
     tokens, copied = (TokenSet(*columns.tensors(np.int64, *_PLACE)) for columns in (distilled, imitated))
     (offset,) = distilled.tensors(np.int64, "offset")
+    (role,) = distilled.tensors(np.int64, "role")
+    facts = episode_facts(kept, rewards if extras.rewards is not None else None)
     statistics = TokenStatistics(
         tokens.trajectory,
         tokens.turn,
         turn_columns(tokens.trajectory, tokens.turn),
         offset,
         tokens.token_id,
-        *distilled.tensors(np.float32, *_SCORES),
+        **dict(zip((*_SCORES, *_MORE), distilled.tensors(np.float32, *_SCORES, *_MORE), strict=True)),
+        role=role,
+        group=facts.group[tokens.trajectory],
+        success=facts.success[tokens.trajectory],
+        reward=facts.reward[tokens.trajectory],
     )
     counts |= {
         "episodes/used": len(kept),
@@ -172,7 +218,36 @@ def assemble(
         "tokens/distill": len(tokens),
         "tokens/imitate": len(copied),
     }
-    return LearnerBatch(kept, rows, tokens, copied, statistics, counts)
+    return LearnerBatch(
+        kept,
+        rows,
+        tokens,
+        copied,
+        statistics,
+        facts,
+        distilled.tensors(np.int64, "top_ids")[0] if top_k else None,
+        distilled.tensors(np.float32, "top_logprobs")[0] if top_k else None,
+        extras.advantages is not None,
+        counts,
+    )
+
+
+_NOBODY = TeacherScores(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool))
+
+
+def _at(values: npt.NDArray[np.float32] | None, at: npt.NDArray[np.int64]) -> Any:
+    """Values at positions, NaN when there are none."""
+    return _UNKNOWN if values is None else values[at]
+
+
+def _by_turn(trajectory: Trajectory, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """One number per turn index, NaN for indices that no step has."""
+    if len(values) != len(trajectory.steps):
+        raise broken(trajectory, 0, f"It has {len(trajectory.steps)} steps but advantages for {len(values)}.")
+    placed = np.full(max((s.index for s in trajectory.steps), default=-1) + 1, np.nan, dtype=np.float32)
+    for index, value in turn_values(trajectory, values).items():
+        placed[index] = value
+    return placed
 
 
 def _check_scored(

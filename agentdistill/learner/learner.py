@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,19 +14,30 @@ from agentdistill.errors import CheckpointError, ConfigError, TrainingError
 from agentdistill.hashing import digest
 from agentdistill.learner.batch import LearnerBatch, assemble
 from agentdistill.learner.dump import non_finite
+from agentdistill.learner.facts import BatchExtras
+from agentdistill.learner.fusion import Fusion, Scales
 from agentdistill.learner.heads import enable_checkpointing, split_model
 from agentdistill.learner.kernels import SampledLogprobs, fused_head
-from agentdistill.learner.losses import Loss, TeacherHead
+from agentdistill.learner.losses import (
+    Loss,
+    Objective,
+    ScheduledLoss,
+    TeacherHead,
+    TeacherTop,
+    TeacherView,
+    objective_at,
+)
 from agentdistill.learner.metrics import batch_metrics, loss_metrics
 from agentdistill.learner.micro import MicroBatch, Picked, micro_batches, padding_share, teacher_states
 from agentdistill.learner.optim import clip_gradients, learning_rate, make_optimizer
-from agentdistill.learner.reduce import checked_weights, normalised, reduction_coefficients
+from agentdistill.learner.progress import LearnerProgress
+from agentdistill.learner.reduce import reduction_coefficients
 from agentdistill.learner.settings import LearnerSettings
-from agentdistill.learner.statistics import StepStatistics, TokenStatistics, step_statistics
+from agentdistill.learner.statistics import step_statistics
+from agentdistill.learner.surrogates import Surrogate
+from agentdistill.learner.terms import Term, make_terms
+from agentdistill.learner.weights import StepWeight, TokenWeight, branch_weights, functions
 from agentdistill.records import TeacherScores, Trajectory
-
-StepWeight = Callable[[StepStatistics], Tensor]
-TokenWeight = Callable[[TokenStatistics], Tensor]
 
 
 class Learner:
@@ -36,29 +47,35 @@ class Learner:
 
         sum_t c_t * W_step * W_tok * loss_t  (distilled tokens)  +  imitation * sum_t c_t * (-log pi(t))  (imitated)
 
-    where each branch's coefficients c_t sum to 1 under the declared reduction. Step and token weights act on the
-    distillation branch only.
+    where each branch's coefficients c_t sum to 1 under the declared reduction. With rewards, loss_t also has what they
+    say, by its own weights and scale (`agentdistill.learner.terms`). Weights do not act on imitated tokens.
     """
 
     def __init__(
         self,
         model: Any,
         *,
-        loss: Loss | None,
-        step_weight: StepWeight | None = None,
-        token_weight: TokenWeight | None = None,
+        loss: Loss | ScheduledLoss | None,
+        step_weight: StepWeight | Sequence[StepWeight] | None = None,
+        token_weight: TokenWeight | Sequence[TokenWeight] | None = None,
+        fusion: Fusion | None = None,
+        surrogate: Surrogate | None = None,
         settings: LearnerSettings | None = None,
         teacher_weight: Tensor | None = None,
+        roles: bool = False,
     ) -> None:
         """Makes a learner.
 
         Args:
             model: the student, a `LoadedModel` or a `transformers` causal language model (peft-wrapped or not).
-            loss: the distillation loss; None trains imitated turns only.
-            step_weight: `StepStatistics` -> [trajectories, steps]; None is 1.
-            token_weight: `TokenStatistics` -> [N]; None is 1.
+            loss: the distillation loss; None trains imitated turns, and with rewards the student's own.
+            step_weight: `StepStatistics` -> [trajectories, steps]; several are multiplied; None is 1.
+            token_weight: `TokenStatistics` -> [N]; likewise.
+            fusion: how much teacher and rewards count; None is both fully.
+            surrogate: what advantages become; None is what the loss says, or PPO's clip.
             settings: how to optimise.
             teacher_weight: `Teacher.output_weight()`, for losses over the full vocabulary.
+            roles: tell weights what each token is in its response.
 
         Raises:
             ConfigError: the loss needs the teacher's output layer and there is none.
@@ -66,10 +83,13 @@ class Learner:
         """
         self.settings = settings or LearnerSettings()
         self.parts = split_model(model)
-        self.loss, self.step_weight, self.token_weight = loss, step_weight, token_weight
-        self.objective = None if loss is None else loss.objective
+        self.loss, self.fusion, self.surrogate = loss, fusion, surrogate
+        self.step_weights, self.token_weights = functions(step_weight), functions(token_weight)
         self.teacher_weight = teacher_weight
-        if self.objective is not None and self.objective.needs_hidden and teacher_weight is None:
+        self.tokenizer = getattr(model, "tokenizer", None) if roles else None
+        self.steps_done = 0
+        objective = self.objective
+        if objective is not None and objective.needs_hidden and teacher_weight is None:
             raise ConfigError(
                 "The loss compares full distributions, and the teacher offers no output layer.",
                 'It needs a teacher with the capability "hidden".',
@@ -77,13 +97,22 @@ class Learner:
             )
         # Models of one family pad the same vocabulary to different sizes; the ids beyond the shorter are padding.
         self.vocabulary = len(self.parts.weight)
-        if self.objective is not None and self.objective.needs_hidden and teacher_weight is not None:
+        if objective is not None and objective.needs_hidden and teacher_weight is not None:
             self.vocabulary = min(self.vocabulary, len(teacher_weight))
             self.teacher_weight = teacher_weight[: self.vocabulary]
         if self.settings.gradient_checkpointing:
             enable_checkpointing(self.parts.model)
         self.optimizer = make_optimizer(self.parts.model, self.settings)
-        self.steps_done = 0
+
+    @property
+    def progress(self) -> LearnerProgress:
+        """Where the run stands."""
+        return LearnerProgress(self.steps_done, self.settings.steps)
+
+    @property
+    def objective(self) -> Objective | None:
+        """The loss's objective in the next batch."""
+        return None if self.loss is None else objective_at(self.loss, self.progress)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -91,13 +120,17 @@ class Learner:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def step(
-        self, trajectories: Sequence[Trajectory], scores: Sequence[Sequence[TeacherScores]] | None = None
+        self,
+        trajectories: Sequence[Trajectory],
+        scores: Sequence[Sequence[TeacherScores]] | None = None,
+        extras: BatchExtras | None = None,
     ) -> dict[str, float]:
         """Makes one optimiser step.
 
         Args:
             trajectories: the batch; aborted episodes are left out and counted.
-            scores: the teacher's, one per row per trajectory; None when there is only imitation.
+            scores: the teacher's, one per row per trajectory; None when there is only imitation, or only rewards.
+            extras: rewards, advantages, reference log-probabilities, as far as the run has them.
 
         Returns:
             Metrics; see `agentdistill.learner.metrics` for the curves over the turn index.
@@ -107,7 +140,7 @@ class Learner:
                 is then dumped to a file and the weights are unchanged).
             PluginError: a weight function returned something unusable.
         """
-        metrics = self.accumulate(trajectories, scores)
+        metrics = self.accumulate(trajectories, scores, extras)
         lr = learning_rate(self.settings, self.steps_done)
         self.optimizer.set_learning_rate(lr)
         self.optimizer.step()
@@ -116,12 +149,22 @@ class Learner:
         return metrics | {"optim/lr": lr, "optim/step": float(self.steps_done)}
 
     def accumulate(
-        self, trajectories: Sequence[Trajectory], scores: Sequence[Sequence[TeacherScores]] | None = None
+        self,
+        trajectories: Sequence[Trajectory],
+        scores: Sequence[Sequence[TeacherScores]] | None = None,
+        extras: BatchExtras | None = None,
     ) -> dict[str, float]:
         """Computes the clipped gradient of a step without taking it; see `step`."""
         settings, objective = self.settings, self.objective
+        rewarded = extras is not None and extras.advantages is not None
         batch = assemble(
-            trajectories, scores, distill=objective is not None, hidden=objective is not None and objective.needs_hidden
+            trajectories,
+            scores,
+            distill=objective is not None or rewarded,
+            hidden=objective is not None and objective.needs_hidden,
+            top_k=bool(getattr(objective, "needs_top", False)),
+            extras=extras,
+            tokenizer=self.tokenizer,
         )
         if not batch.rows:
             raise TrainingError(
@@ -130,8 +173,20 @@ class Learner:
                 f"{batch.counts['tokens/dead']} sampled tokens without a teacher score.",
                 "Check that the environment runs and that the teacher scores what the student writes.",
             )
-        steps, step_weights, coefficients, weights = self._coefficients(batch)
+        tokens = batch.tokens
+        steps = step_statistics(tokens, len(batch.trajectories), batch.facts)
+        base = reduction_coefficients(tokens.trajectory, tokens.turn, settings.reduction, settings.alpha)
+        step_weights, weights = branch_weights(
+            self.step_weights, self.token_weights, self.fusion, steps, tokens, base, settings.weight_norm, self.progress
+        )
+        scales = Scales() if self.fusion is None else self.fusion.scales(self.progress)
+        terms = make_terms(tokens, objective, batch.rewarded, base, weights, scales, self.surrogate)
+        copied = settings.imitation * reduction_coefficients(
+            batch.imitate.trajectory, batch.imitate.turn, settings.reduction, settings.alpha
+        )
         metrics = batch_metrics(batch, steps, step_weights, weights)
+        if self.fusion is not None:
+            metrics |= {"fusion/kd": scales.kd, "fusion/rl": scales.rl}
         if len(batch.distill) and int(batch.distill.token_id.max()) >= self.vocabulary:
             raise TrainingError(
                 f"The batch has the token id {int(batch.distill.token_id.max())}, but student and teacher share "
@@ -140,12 +195,8 @@ class Learner:
                 "Use a pair that shares a tokenizer.",
             )
         passes = micro_batches(batch, settings.batch_tokens)
-        values = {
-            "distill": torch.zeros(len(batch.distill)),
-            "imitate": torch.zeros(len(batch.imitate)),
-            "logprob": torch.zeros(len(batch.distill)),
-            "clipped": torch.zeros(len(batch.distill)),
-        }
+        values = {name: torch.zeros(len(batch.distill)) for name in ("logprob", "clipped", *(t.name for t in terms))}
+        values["imitate"] = torch.zeros(len(batch.imitate))
         model, device = self.parts.model, self.parts.device
         self.optimizer.zero_grad(set_to_none=True)
         model.train()
@@ -153,10 +204,11 @@ class Learner:
             # Dropout depends on the seed and the step only, so a resumed run draws the same masks.
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(int(digest(["dropout", settings.seed, self.steps_done])[:15], 16))
-                total = sum(self._backward(batch, p, coefficients, values) for p in passes)
+                total = sum(self._backward(batch, p, terms, copied, values) for p in passes)
         finally:
             model.eval()
-        branches = {name: values[name] * coefficients[name] for name in ("distill", "imitate")}
+        coefficients = {**{term.name: term.coefficients for term in terms}, "imitate": copied}
+        branches = {name: values[name] * coefficient for name, coefficient in coefficients.items()}
         if not np.isfinite(total):
             self.optimizer.zero_grad(set_to_none=True)
             raise non_finite(batch, self.steps_done, settings.dump_directory, branches)
@@ -166,65 +218,50 @@ class Learner:
             raise non_finite(batch, self.steps_done, settings.dump_directory, branches, norm)
         metrics |= {"loss": total, "optim/grad_norm": norm, "batch/passes": float(len(passes))}
         metrics["batch/padding"] = padding_share(passes)
-        return metrics | loss_metrics(batch, self.objective, coefficients, values)
-
-    def _coefficients(self, batch: LearnerBatch) -> tuple[StepStatistics, Tensor, dict[str, Tensor], Tensor]:
-        """Step statistics and weights, the final coefficient of every token, and the distilled tokens' weights."""
-        settings, tokens = self.settings, batch.tokens
-        steps = step_statistics(tokens, len(batch.trajectories))
-        given = torch.ones(steps.shape) if self.step_weight is None else self.step_weight(steps)
-        step_weights = checked_weights(given, steps.shape, steps.mask, "step_weight")
-        weights = step_weights[tokens.trajectory, tokens.column]
-        if self.token_weight is not None:
-            given = self.token_weight(tokens)
-            weights = weights * checked_weights(given, torch.Size([len(tokens)]), None, "token_weight")
-        base = reduction_coefficients(tokens.trajectory, tokens.turn, settings.reduction, settings.alpha)
-        weights = normalised(weights, base, settings.weight_norm)
-        copied = reduction_coefficients(
-            batch.imitate.trajectory, batch.imitate.turn, settings.reduction, settings.alpha
-        )
-        return steps, step_weights, {"distill": base * weights, "imitate": settings.imitation * copied}, weights
+        return metrics | loss_metrics(batch, terms, objective, coefficients, values)
 
     def _backward(
-        self, batch: LearnerBatch, micro: MicroBatch, coefficients: dict[str, Tensor], values: dict[str, Tensor]
+        self, batch: LearnerBatch, micro: MicroBatch, terms: Sequence[Term], copied: Tensor, values: dict[str, Tensor]
     ) -> float:
         """Forward and backward of one pass; fills the per-token values and returns its part of the loss."""
         settings, parts = self.settings, self.parts
         autocast = torch.autocast(parts.device.type, dtype=torch.bfloat16) if settings.bf16 else nullcontext()
         with autocast:
             hidden = parts.hidden(micro.input_ids)
-        terms: list[Tensor] = []
-        for name, picked in (("distill", micro.distill), ("imitate", micro.imitate)):
-            if not len(picked):
-                continue
+        sums: list[Tensor] = []
+
+        def head(picked: Picked, loss: Any, coefficients: Tensor, vocabulary: int) -> Tensor:
             states = hidden[picked.line.to(parts.device), picked.source.to(parts.device)]
-            if name == "distill":
-                loss = self._token_loss(batch, picked)
-            else:
-                loss = SampledLogprobs(batch.imitate.token_id[picked.index].to(parts.device))
-            c = coefficients[name][picked.index].to(parts.device)
-            shared = self.vocabulary if name == "distill" else len(parts.weight)
-            weight, bias = parts.layer(shared)
-            term, token_values = fused_head(states, weight, bias, loss, c, chunk=settings.head_chunk)
-            terms.append(term)
-            values[name][picked.index] = token_values.cpu()
-            if name == "distill":
+            weight, bias = parts.layer(vocabulary)
+            c = coefficients[picked.index].to(parts.device)
+            total, token_values = fused_head(states, weight, bias, loss, c, chunk=settings.head_chunk)
+            sums.append(total)
+            return token_values.cpu()
+
+        if len(picked := micro.distill):
+            some = batch.tokens.select(picked.index, parts.device)
+            for term in terms:
+                loss = term.make(picked.index, some, self._teacher(batch, picked) if term.needs_teacher else None)
+                values[term.name][picked.index] = head(picked, loss, term.coefficients, self.vocabulary)
                 values["logprob"][picked.index] = loss.logprobs.cpu()
-                if getattr(loss, "clipped", None) is not None:
+                if loss.clipped is not None:
                     values["clipped"][picked.index] = loss.clipped.float().cpu()
-        total = torch.stack(terms).sum()
+        if len(picked := micro.imitate):
+            copy = SampledLogprobs(batch.imitate.token_id[picked.index].to(parts.device))
+            values["imitate"][picked.index] = head(picked, copy, copied, len(parts.weight))
+        if not sums:
+            return 0.0
+        total = torch.stack(sums).sum()
         if bool(torch.isfinite(total)):
             total.backward()
         return float(total.detach())
 
-    def _token_loss(self, batch: LearnerBatch, picked: Picked) -> Any:
-        assert self.objective is not None  # distilled tokens exist only with a loss
+    def _teacher(self, batch: LearnerBatch, picked: Picked) -> TeacherView:
         device = self.parts.device
-        teacher = None
-        if self.objective.needs_hidden:
-            assert self.teacher_weight is not None  # checked at construction
-            teacher = TeacherHead(teacher_states(batch, picked).to(device), self.teacher_weight.to(device))
-        return self.objective.chunk_loss(batch.tokens.select(picked.index, device), teacher)
+        if batch.top_ids is not None and batch.top_logprobs is not None:
+            return TeacherTop(batch.top_ids[picked.index].to(device), batch.top_logprobs[picked.index].to(device))
+        assert self.teacher_weight is not None  # checked at construction
+        return TeacherHead(teacher_states(batch, picked).to(device), self.teacher_weight.to(device))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the student's weights that a resumed run needs: optimiser and step number.

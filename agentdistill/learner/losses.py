@@ -1,24 +1,29 @@
 """The loss contract: a loss says what one token is worth; the core does everything else.
 
-A loss plugin has an `objective`, one of three forms. None of them sees masks, weights, denominators or devices, and
+A loss plugin has an `objective` of one of these forms. None of them sees masks, weights, denominators or devices, and
 what must be detached arrives detached:
 
 * `PolicyGradient`: an advantage per sampled token, used through the clipped importance ratio;
 * `SampledLoss`: a differentiable function of the sampled token's log-probability under student and teacher;
-* `FullDivergence`: a divergence between the two distributions over the whole vocabulary.
+* `FullDivergence`: a divergence between the two distributions over the whole vocabulary, or `TopKDivergence`
+  (`agentdistill.learner.topk`), over the most likely tokens and what is left.
+
+A loss whose objective changes as training goes on has a method `at(progress)` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from agentdistill.learner.kernels import ChunkLoss, SampledLogprobs
+from agentdistill.learner.progress import LearnerProgress
 from agentdistill.learner.statistics import TokenStatistics
+from agentdistill.learner.surrogates import ClippedRatio, Surrogate
 from agentdistill.records import ScoreRequest
 
 
@@ -47,6 +52,19 @@ class AnalyticDivergence(Divergence, Protocol):
         ...
 
 
+@runtime_checkable
+class ContextualDivergence(Protocol):
+    """A divergence that depends on more than the two distributions: on which token was sampled, for instance.
+
+    One that must see the whole batch first has `prepare(tokens) -> ContextualDivergence` besides; the chunks it is then
+    asked about say by `TokenStatistics.index` which tokens they are.
+    """
+
+    def at(self, tokens: TokenStatistics) -> Divergence:
+        """The divergence for these n tokens, in their order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TeacherHead:
     """What turns a teacher's hidden states into logits.
@@ -60,6 +78,22 @@ class TeacherHead:
     weight: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class TeacherTop:
+    """A teacher's most likely tokens.
+
+    Attributes:
+        ids: int64 [N, k].
+        logprobs: float32 [N, k], of the whole distribution at temperature 1.
+    """
+
+    ids: Tensor
+    logprobs: Tensor
+
+
+TeacherView = TeacherHead | TeacherTop
+
+
 class Objective(Protocol):
     """Makes the chunk loss of one forward pass."""
 
@@ -68,7 +102,7 @@ class Objective(Protocol):
         """Whether it needs the teacher's hidden states."""
         ...
 
-    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherHead | None) -> TokenLoss:
+    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherView | None) -> TokenLoss:
         """The chunk loss over these tokens."""
         ...
 
@@ -102,21 +136,45 @@ class Loss(Protocol):
         ...
 
 
+@runtime_checkable
+class ScheduledLoss(Protocol):
+    """A loss whose objective depends on where the run stands."""
+
+    @property
+    def request(self) -> ScoreRequest:
+        """What it needs from the teacher, at any time."""
+        ...
+
+    def at(self, progress: LearnerProgress) -> Objective:
+        """What one token is worth in the next batch."""
+        ...
+
+
+def prepared(objective: Any, tokens: TokenStatistics) -> Any:
+    """The objective for one batch: a divergence that wants to see all N tokens first has seen them."""
+    divergence = getattr(objective, "divergence", None)
+    prepare = getattr(divergence, "prepare", None)
+    return objective if prepare is None else replace(objective, divergence=prepare(tokens))
+
+
+def objective_at(loss: Loss | ScheduledLoss, progress: LearnerProgress) -> Objective:
+    """The objective of the next batch."""
+    return loss.at(progress) if isinstance(loss, ScheduledLoss) else loss.objective
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyGradient:
-    """An advantage per sampled token through PPO's clipped ratio (with the dual clip of arXiv 1912.09729).
+    """An advantage per sampled token, through a surrogate.
 
     Attributes:
-        advantage: `TokenStatistics` -> float32 [N].
+        advantage: `TokenStatistics` of the whole batch -> float32 [N].
         advantage_clip: advantages are clipped to +- this.
-        ratio_clip: the ratio pi / pi_old is clipped to 1 +- this.
-        dual_clip: for negative advantages the loss is at most this many times |A|.
+        surrogate: what the advantage becomes as a loss; [surrogate] of a recipe takes its place.
     """
 
     advantage: Callable[[TokenStatistics], Tensor]
     advantage_clip: float = 20.0
-    ratio_clip: float = 0.2
-    dual_clip: float = 3.0
+    surrogate: Surrogate = field(default_factory=ClippedRatio)
 
     @property
     def needs_hidden(self) -> bool:
@@ -127,24 +185,34 @@ class PolicyGradient:
         """The advantage as the loss uses it, [N]."""
         return self.advantage(tokens).detach().clamp(-self.advantage_clip, self.advantage_clip)
 
-    def surrogate(self, logprob: Tensor, old_logprob: Tensor, advantage: Tensor) -> Tensor:
-        """The per-token loss [N], differentiable in `logprob`.
+    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherView | None) -> TokenLoss:
+        """See `Objective`. Right for a whole batch; the learner cuts batches by `surrogate_loss`."""
+        advantage = self.clipped_advantage(tokens)
+        return surrogate_loss(self.surrogate.prepare(tokens, advantage), tokens, advantage)
 
-        With one pass over an on-policy batch the ratio is 1: the value is -A, the gradient is -A grad log pi.
-        """
-        ratio = torch.exp((logprob - old_logprob).clamp(-20.0, 20.0))
-        bounded = ratio.clamp(1.0 - self.ratio_clip, 1.0 + self.ratio_clip)
-        loss = torch.maximum(-ratio * advantage, -bounded * advantage)
-        return torch.where(advantage < 0, torch.minimum(loss, -self.dual_clip * advantage), loss)
 
-    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherHead | None) -> TokenLoss:
-        """See `Objective`."""
-        advantage, old = self.clipped_advantage(tokens), tokens.old_logprob
+def surrogate_loss(surrogate: Surrogate, tokens: TokenStatistics, advantage: Tensor) -> TokenLoss:
+    """The chunk loss of a prepared surrogate.
 
-        def values(logprob: Tensor, span: slice) -> Tensor:
-            return self.surrogate(logprob, old[span], advantage[span])
+    Args:
+        surrogate: what an advantage becomes.
+        tokens: N tokens.
+        advantage: float32 [N], constant.
+    """
 
-        return _OnSampled(tokens.token_id, values, track_clipping=True)
+    def values(logprob: Tensor, span: slice) -> Tensor:
+        return surrogate.values(logprob, tokens[span], advantage[span])
+
+    return OnSampled(tokens.token_id, values, track_clipping=True)
+
+
+@runtime_checkable
+class ContextualValues(Protocol):
+    """A sampled loss that depends on more than two log-probabilities: on whether the episode was won, for instance."""
+
+    def at(self, tokens: TokenStatistics) -> Callable[[Tensor, Tensor], Tensor]:
+        """The function for these n tokens, in their order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +220,25 @@ class SampledLoss:
     """A differentiable function of the sampled tokens' log-probabilities.
 
     Attributes:
-        values: (student log-probs [N], teacher log-probs [N]) -> float32 [N].
+        values: (student log-probs [n], teacher log-probs [n]) -> float32 [n]; or an object whose `at(tokens)` gives
+            that function for n tokens.
     """
 
-    values: Callable[[Tensor, Tensor], Tensor]
+    values: Callable[[Tensor, Tensor], Tensor] | ContextualValues
 
     @property
     def needs_hidden(self) -> bool:
         """Sampled tokens are enough."""
         return False
 
-    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherHead | None) -> TokenLoss:
+    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherView | None) -> TokenLoss:
         """See `Objective`."""
-        reference = tokens.teacher_logprob
-        return _OnSampled(tokens.token_id, lambda logprob, span: self.values(logprob, reference[span]))
+
+        def values(logprob: Tensor, span: slice) -> Tensor:
+            function = self.values.at(tokens[span]) if isinstance(self.values, ContextualValues) else self.values
+            return function(logprob, tokens.teacher_logprob[span])
+
+        return OnSampled(tokens.token_id, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +250,7 @@ class FullDivergence:
         temperature: both distributions are softened by it; the value is not rescaled (as in TRL's GKD).
     """
 
-    divergence: Divergence
+    divergence: Divergence | ContextualDivergence
     temperature: float = 1.0
 
     @property
@@ -185,14 +258,14 @@ class FullDivergence:
         """The teacher's distribution comes from its hidden states."""
         return True
 
-    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherHead | None) -> TokenLoss:
+    def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherView | None) -> TokenLoss:
         """See `Objective`."""
-        if teacher is None:
+        if not isinstance(teacher, TeacherHead):
             raise ValueError("a full-vocabulary divergence needs the teacher's output layer")
-        return DivergenceLoss(tokens.token_id, teacher, self.divergence, self.temperature)
+        return DivergenceLoss(tokens, teacher, self.divergence, self.temperature)
 
 
-class _OnSampled(SampledLogprobs):
+class OnSampled(SampledLogprobs):
     """A chunk loss that depends on the logits through the sampled tokens' log-probabilities only."""
 
     def __init__(
@@ -203,6 +276,7 @@ class _OnSampled(SampledLogprobs):
         self.clipped = torch.zeros(len(targets), dtype=torch.bool, device=targets.device) if track_clipping else None
 
     def __call__(self, logits: Tensor, span: slice, want_grad: bool) -> tuple[Tensor, Tensor | None]:
+        """See `ChunkLoss`."""
         logprob, log_z = self.take(logits, span)
         with torch.enable_grad():
             leaf = logprob.detach().requires_grad_()
@@ -225,10 +299,17 @@ class DivergenceLoss:
 
     clipped: Tensor | None = None
 
-    def __init__(self, targets: Tensor, teacher: TeacherHead, divergence: Divergence, temperature: float = 1.0) -> None:
-        """Makes it for int64 targets [N] (used for `logprobs` only)."""
-        self.targets, self.teacher, self.divergence, self.temperature = targets, teacher, divergence, temperature
-        self.logprobs = torch.empty(len(targets), dtype=torch.float32, device=targets.device)
+    def __init__(
+        self,
+        tokens: TokenStatistics,
+        teacher: TeacherHead,
+        divergence: Divergence | ContextualDivergence,
+        temperature: float = 1.0,
+    ) -> None:
+        """Makes it for N tokens."""
+        self.tokens, self.teacher, self.divergence, self.temperature = tokens, teacher, divergence, temperature
+        self.targets = tokens.token_id
+        self.logprobs = torch.empty(len(tokens), dtype=torch.float32, device=self.targets.device)
 
     def __call__(self, logits: Tensor, span: slice, want_grad: bool) -> tuple[Tensor, Tensor | None]:
         """See `ChunkLoss`."""
@@ -244,11 +325,17 @@ class DivergenceLoss:
         if self.temperature != 1.0:
             teacher.div_(self.temperature)
         teacher.sub_(torch.logsumexp(teacher, dim=-1, keepdim=True))
+        divergence = divergence_for(self.divergence, self.tokens, span)
         if not want_grad:
             with torch.no_grad():
-                return self.divergence(student, teacher), None
-        value, grad = divergence_with_gradient(self.divergence, student, teacher)
+                return divergence(student, teacher), None
+        value, grad = divergence_with_gradient(divergence, student, teacher)
         return value, grad if self.temperature == 1.0 else grad.div_(self.temperature)
+
+
+def divergence_for(divergence: Divergence | ContextualDivergence, tokens: TokenStatistics, span: slice) -> Divergence:
+    """The divergence for some of the tokens."""
+    return divergence.at(tokens[span]) if isinstance(divergence, ContextualDivergence) else divergence
 
 
 def divergence_with_gradient(divergence: Divergence, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

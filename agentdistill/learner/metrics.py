@@ -6,8 +6,9 @@ so that steps, ranks and windows aggregate exactly; `curve` divides.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from agentdistill.learner.batch import LearnerBatch
 from agentdistill.learner.losses import Objective, PolicyGradient
 from agentdistill.learner.reduce import effective_share
 from agentdistill.learner.statistics import StepStatistics
+from agentdistill.learner.terms import Term
 
 _TURN = re.compile(r"turn/(\d+)/(\w+)")
 CURVES = {"kl": "tokens", "teacher_logprob": "tokens", "student_logprob": "tokens", "weight": "turns"}
@@ -87,7 +89,7 @@ def aggregate(steps: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def batch_metrics(
-    batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor, token_weights: Tensor
+    batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor, weights: Mapping[str, Tensor]
 ) -> dict[str, float]:
     """Metrics that are known before the forward pass.
 
@@ -95,7 +97,7 @@ def batch_metrics(
         batch: the batch.
         steps: its step statistics.
         step_weights: float32 [trajectories, steps], as the plugin gave them, masked.
-        token_weights: float32 [N], step x token weights as used, normalised.
+        weights: by branch, float32 [N], step x token weights as used, normalised.
 
     Returns:
         Counts, weights and KLs; see the keys.
@@ -123,50 +125,58 @@ def batch_metrics(
         "weight/step_min": float(used.min()),
         "weight/step_max": float(used.max()),
         "weight/step_ess": effective_share(used),
-        "weight/token_mean": float(token_weights.double().mean()),
-        "weight/token_ess": effective_share(token_weights),
+        "weight/token_mean": float(weights["kd"].double().mean()),
+        "weight/token_ess": effective_share(weights["kd"]),
         # One long episode can own a batch: the effective number of episodes, (sum n)^2 / sum n^2.
         "episodes/effective": effective_share(lengths) * len(lengths),
         "turns/distill": float(steps.mask.sum()),
     }
     if len(entropy):
         metrics["entropy/teacher"] = float(entropy.double().mean())
+    if batch.rewarded:
+        metrics["weight/rl_mean"] = float(weights["rl"].double().mean())
+        metrics["weight/rl_ess"] = effective_share(weights["rl"])
+        metrics["advantage/rl_abs_mean"] = float(tokens.advantage.double().abs().mean())
     return metrics | turn_curves(batch, steps, step_weights)
 
 
 def loss_metrics(
-    batch: LearnerBatch, objective: Objective | None, coefficients: Mapping[str, Tensor], values: Mapping[str, Tensor]
+    batch: LearnerBatch,
+    terms: Sequence[Term],
+    objective: Objective | None,
+    coefficients: Mapping[str, Tensor],
+    values: Mapping[str, Tensor],
 ) -> dict[str, float]:
     """Metrics that are known after the forward pass.
 
     Args:
         batch: the batch.
+        terms: what the loss of the student's own tokens was made of.
         objective: the distillation objective, None when there is only imitation.
-        coefficients: final coefficients of the branches "distill" and "imitate".
-        values: per-token losses of both branches, and "logprob" and "clipped" of the distilled tokens.
+        coefficients: final coefficients by term, and of the branch "imitate".
+        values: per-token losses by the same names, and "logprob" and "clipped" of the distilled tokens.
     """
     metrics: dict[str, float] = {}
-    if len(batch.imitate):
-        metrics["loss/imitate"] = float((values["imitate"] * coefficients["imitate"]).double().sum())
-        metrics["loss/imitate_token"] = float(values["imitate"].double().mean())
-    if not len(batch.distill):
+    sizes = {"imitate": len(batch.imitate), **{term.name: len(batch.distill) for term in terms}}
+    for name in [name for name, size in sizes.items() if size]:
+        metrics[f"loss/{name}"] = float((values[name] * coefficients[name]).double().sum())
+        metrics[f"loss/{name}_token"] = float(values[name].double().mean())
+    if not terms:
         return metrics
     gap = (values["logprob"] - batch.tokens.old_logprob).double().abs()
     metrics |= {
-        "loss/distill": float((values["distill"] * coefficients["distill"]).double().sum()),
-        "loss/distill_token": float(values["distill"].double().mean()),
         # How far the engine's log-probabilities are from the learner's: numerics plus staleness.
         "gap/logprob_mean": float(gap.mean()),
         "gap/logprob_max": float(gap.max()),
     }
-    if isinstance(objective, PolicyGradient):
-        advantage = objective.clipped_advantage(batch.tokens)
+    for advantage in [term.advantage for term in terms if term.advantage is not None][:1]:
+        bound = objective.advantage_clip if isinstance(objective, PolicyGradient) else math.inf
         size = advantage.double().abs()
         top = max(1, len(size) // 100)
         metrics |= {
             "advantage/mean": float(advantage.double().mean()),
             "advantage/abs_max": float(size.max()),
-            "advantage/clip_rate": float((size >= objective.advantage_clip).double().mean()),
+            "advantage/clip_rate": float((size >= bound).double().mean()),
             # A few tokens can carry the whole signal: the share of the largest 1%.
             "advantage/top1_share": float(size.topk(top).values.sum() / size.sum()) if float(size.sum()) else 0.0,
             "ratio/clip_rate": float(values["clipped"].mean()),

@@ -108,7 +108,14 @@ class RowMasks:
 
 
 def read_row(
-    trajectory: Trajectory, number: int, steps: StepTable, scores: TeacherScores | None, *, distill: bool, hidden: bool
+    trajectory: Trajectory,
+    number: int,
+    steps: StepTable,
+    scores: TeacherScores | None,
+    *,
+    distill: bool,
+    hidden: bool,
+    alone: bool = False,
 ) -> RowMasks:
     """Checks a row and makes its masks.
 
@@ -119,6 +126,7 @@ def read_row(
         scores: the teacher's scores of the row, None when there are none.
         distill: whether there is a distillation loss.
         hidden: whether that loss needs the teacher's hidden states.
+        alone: there is no teacher, and rewards alone say what a token is worth.
 
     Raises:
         TrainingError: the row or its scores break their contract.
@@ -142,7 +150,7 @@ def read_row(
     role = steps.role[entry]
     wanted = row.mask & (role == _CODE[LossRole.DISTILL]) & distill
     imitate = inside & (role == _CODE[LossRole.IMITATE])
-    live = np.zeros(len(row), dtype=bool)
+    live = wanted if alone else np.zeros(len(row), dtype=bool)
     if scores is not None and distill:
         _check_scores(trajectory, number, scores, hidden and bool(wanted.any()))
         live = wanted & scores.valid & ~np.isnan(scores.sampled_logprob)

@@ -28,6 +28,7 @@ STATISTICS = frozenset(
         "reference",
         "reward",
         "advantage",
+        "role",
     }
 )
 """What a plugin may ask for with `requires`, besides "annotation:NAME"; the rest is always there."""
@@ -89,10 +90,11 @@ class TokenStatistics:
         reference_logprob: float32 [N], log-probability under the student as the run began; NaN where nobody asked.
         advantage: float32 [N], the RL advantage of the token's turn; NaN without rewards.
         length: int64 [N], distilled tokens of its response.
-        role: int64 [N], a `TokenRole`.
+        role: int64 [N], a `TokenRole`; all TEXT where nobody asked for it.
         group: int64 [N], the same for all episodes of one task.
         success: bool [N], of its episode.
         reward: float32 [N], total reward of its episode; NaN without rewards.
+        index: int64 [N], place in the whole batch, for what was prepared over all of it.
 
     Whoever makes one by hand may leave out everything after `teacher_entropy`: it is then unknown (NaN), text, of a
     response of its own length, a group of its own and of a lost episode.
@@ -116,12 +118,14 @@ class TokenStatistics:
     group: Tensor = _LATER
     success: Tensor = _LATER
     reward: Tensor = _LATER
+    index: Tensor = _LATER
 
     def __post_init__(self) -> None:
         known = self.old_logprob
         made: dict[str, Callable[[], Tensor]] = {
             "length": lambda: _response_lengths(self.trajectory, self.turn),
             "role": lambda: torch.zeros_like(self.trajectory),
+            "index": lambda: torch.arange(len(self.trajectory), device=self.trajectory.device),
             "group": self.trajectory.clone,
             "success": lambda: torch.zeros_like(self.trajectory, dtype=torch.bool),
         }
@@ -133,9 +137,12 @@ class TokenStatistics:
     def __len__(self) -> int:
         return len(self.trajectory)
 
+    def __getitem__(self, span: slice) -> TokenStatistics:
+        return TokenStatistics(*(getattr(self, item.name)[span] for item in fields(self)))
+
     def select(self, index: Tensor, device: torch.device) -> TokenStatistics:
         """Some of the tokens, on a device."""
-        return TokenStatistics(*(getattr(self, field.name)[index].to(device) for field in fields(self)))
+        return TokenStatistics(*(getattr(self, item.name)[index].to(device) for item in fields(self)))
 
     @property
     def log_ratio(self) -> Tensor:
@@ -166,6 +173,7 @@ class StepStatistics:
         reference_log_ratio: float32 [trajectories, steps], mean (log pi_old - log pi_ref), nats.
         advantage: float32 [trajectories, steps], the RL advantage of the turn; NaN without rewards.
         valid: bool [trajectories, steps], the turn's action was valid.
+        repeated: bool [trajectories, steps], the turn before had the same observation and took the same action.
         group: int64 [trajectories], the same for all episodes of one task.
         success: bool [trajectories].
         reward: float32 [trajectories], total reward; NaN without rewards.
@@ -187,6 +195,7 @@ class StepStatistics:
     reference_log_ratio: Tensor = _LATER
     advantage: Tensor = _LATER
     valid: Tensor = _LATER
+    repeated: Tensor = _LATER
     group: Tensor = _LATER
     success: Tensor = _LATER
     reward: Tensor = _LATER
@@ -196,6 +205,7 @@ class StepStatistics:
         count, device = len(self.mask), self.mask.device
         made: dict[str, Callable[[], Tensor]] = {
             "valid": self.mask.clone,
+            "repeated": lambda: torch.zeros_like(self.mask),
             "group": lambda: torch.arange(count, device=device),
             "success": lambda: torch.zeros(count, dtype=torch.bool, device=device),
             "reward": lambda: torch.full((count,), torch.nan, device=device),
@@ -250,6 +260,7 @@ class EpisodeFacts:
         reward: float32 [trajectories], NaN without rewards.
         valid: per trajectory, turn index -> whether its action was valid.
         annotations: per trajectory, turn index -> name -> number.
+        repeated: per trajectory, the turn indices that do again what was just done; empty is unknown.
     """
 
     group: Tensor
@@ -257,6 +268,7 @@ class EpisodeFacts:
     reward: Tensor
     valid: list[dict[int, bool]]
     annotations: list[dict[int, Mapping[str, float]]]
+    repeated: list[set[int]] = field(default_factory=list)
 
 
 def step_statistics(tokens: TokenStatistics, trajectories: int, facts: EpisodeFacts | None = None) -> StepStatistics:
@@ -312,14 +324,16 @@ def _known(facts: EpisodeFacts, index: Tensor, mask: Tensor) -> dict[str, Any]:
     names = sorted({name for episode in facts.annotations for notes in episode.values() for name in notes})
     rows, columns = mask.nonzero(as_tuple=True)
     places = list(zip(rows.tolist(), columns.tolist(), index[mask].tolist(), strict=True))
-    valid = mask.clone()
+    valid, repeated = mask.clone(), torch.zeros_like(mask)
     notes = {name: torch.full(mask.shape, torch.nan, device=mask.device) for name in names}
     for row, column, turn in places:
         valid[row, column] = facts.valid[row].get(turn, True)
+        repeated[row, column] = bool(facts.repeated) and turn in facts.repeated[row]
         for name, value in facts.annotations[row].get(turn, {}).items():
             notes[name][row, column] = value
     return {
         "valid": valid,
+        "repeated": repeated,
         "group": facts.group,
         "success": facts.success,
         "reward": facts.reward,

@@ -53,27 +53,60 @@ def agentdistill_register_teachers(register: Register) -> None:
 
 @hookspec
 def agentdistill_register_rewards(register: Register) -> None:
-    """Registers rewards. Target: function (trajectory, config) -> float32 array [steps], summing to the total."""
+    """Registers rewards. Target: function (trajectory, config) -> float32 array [steps], summing to the total.
+
+    Or a class, called with its config, with `score(trajectories) -> list of arrays`, for judges that ask for many at
+    once.
+    A target with `annotates = frozenset({"name"})` also writes numbers into `Step.info["annotations"]`.
+    """
 
 
 @hookspec
 def agentdistill_register_losses(register: Register) -> None:
-    """Registers losses. Target: a class of `agentdistill.learner.losses.Loss`, called with its config."""
+    """Registers losses.
+
+    Target: a class of `agentdistill.learner.losses.Loss` or `ScheduledLoss`, called with its config.
+    """
 
 
 @hookspec
 def agentdistill_register_step_weights(register: Register) -> None:
-    """Registers step weights. Target: function (`StepStatistics`, config) -> float32 [trajectories, steps]."""
+    """Registers step weights. Target: function (`StepStatistics`, config) -> float32 [trajectories, steps].
+
+    Or a mapping of these by branch ("kd", "rl"). One with a parameter `progress` is given a `LearnerProgress`. What it
+    needs besides rollout and scores, it says by `agentdistill.learner.statistics.requires`.
+    """
 
 
 @hookspec
 def agentdistill_register_token_weights(register: Register) -> None:
-    """Registers token weights. Target: function (`TokenStatistics`, config) -> float32 [tokens]."""
+    """Registers token weights. Target: function (`TokenStatistics`, config) -> float32 [tokens]; as step weights."""
 
 
 @hookspec
 def agentdistill_register_advantages(register: Register) -> None:
-    """Registers RL advantages. Target: function (groups, rewards, config) -> one array per trajectory."""
+    """Registers RL advantages.
+
+    Target: function (`agentdistill.training.rewarded.RewardedBatch`, config) -> one float32 array [steps] per episode.
+    """
+
+
+@hookspec
+def agentdistill_register_fusions(register: Register) -> None:
+    """Registers fusions. Target: a class of `agentdistill.learner.fusion.Fusion`, called with its config."""
+
+
+@hookspec
+def agentdistill_register_surrogates(register: Register) -> None:
+    """Registers surrogates. Target: a class of `agentdistill.learner.surrogates.Surrogate`, called with its config."""
+
+
+@hookspec
+def agentdistill_register_filters(register: Register) -> None:
+    """Registers filters.
+
+    Target: function (`agentdistill.training.rewarded.ScoredBatch`, config) -> one bool array [steps] per episode.
+    """
 
 
 @hookspec

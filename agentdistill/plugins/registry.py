@@ -217,6 +217,8 @@ class PluginRegistry:
     def function(self, kind: str, section: Mapping[str, Any] | Section, path: str = "") -> Callable[..., Any]:
         """A plugin's function with its config bound: calling the result with `stats` calls `f(stats, config)`.
 
+        The result has `needs`, what the function requires, and `takes_progress`: then it wants `progress=...` too.
+
         Raises:
             ConfigError: an option is unknown or wrong.
             PluginError: the plugin cannot be found, imported or called.
@@ -230,9 +232,12 @@ class PluginRegistry:
             )
 
         @functools.wraps(target)
-        def bound(*args: Any) -> Any:
-            return target(*args, config)
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return target(*args, config, **kwargs)
 
+        needs: Any = getattr(target, "needs", frozenset())
+        bound.needs = needs(config) if callable(needs) else needs  # type: ignore[attr-defined]
+        bound.takes_progress = "progress" in _accepted(target, {"progress": None})  # type: ignore[attr-defined]
         return bound
 
     def emit(self, event: Any) -> None:

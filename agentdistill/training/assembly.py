@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,11 +16,16 @@ from agentdistill.learner.settings import LearnerSettings
 from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.provenance import collect
-from agentdistill.records import Actor, Task
+from agentdistill.records import Actor, ScoreRequest, Task
+from agentdistill.rollout.control import OnlineScores
 from agentdistill.rollout.guide import ExpertGuide, Guide, ModelGuide
 from agentdistill.rollout.play import RolloutSettings
 from agentdistill.teachers.selfcheck import check_same_tokenizer
 from agentdistill.training.demonstrations import Lookup, demonstration_lookup
+from agentdistill.training.judges import Judges
+from agentdistill.training.methods import OVERLAP, Methods, widened
+from agentdistill.training.online import online_scores
+from agentdistill.training.recordings import RecordingLookup, recording_lookup
 
 if TYPE_CHECKING:
     from agentdistill.conversation.base import ContextPolicy
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     from agentdistill.envs.base import EnvironmentSource
     from agentdistill.envs.workers.source import SupervisedSource
     from agentdistill.learner.learner import Learner
-    from agentdistill.learner.losses import Loss
+    from agentdistill.learner.losses import Loss, ScheduledLoss
     from agentdistill.teachers.base import Teacher
     from agentdistill.training.curriculum import Curriculum
 
@@ -141,25 +147,78 @@ class Parts:
         return teacher
 
     @cached_property
-    def loss(self) -> Loss:
+    def loss(self) -> Loss | ScheduledLoss:
         """What the learner minimises; the teacher can answer what it asks."""
         self.resolved.require("loss")
         section = _given(self.config.loss)
-        loss: Loss = self.registry.build("loss", section, "loss")
+        loss: Loss | ScheduledLoss = self.registry.build("loss", section, "loss")
+        self._check_scores(loss.request, f"loss `{section.type}`")
+        return loss
+
+    def _check_scores(self, request: ScoreRequest, who: str) -> None:
         wanted = {
-            "sampled": loss.request.sampled,
-            "top_k": loss.request.top_k > 0,
-            "hidden": loss.request.hidden,
+            "sampled": request.sampled,
+            "top_k": request.top_k > 0,
+            "hidden": request.hidden,
+            "entropy": request.entropy,
+            "confidence": request.confidence,
         }
         missing = [name for name, asked in wanted.items() if asked and name not in self.teacher.capabilities]
         if missing:
             offered = ", ".join(sorted(self.teacher.capabilities))
             raise ConfigError(
-                f"The loss `{section.type}` needs {' and '.join(missing)} scores, which the teacher cannot give.",
+                f"The {who} needs {' and '.join(missing)} scores, which the teacher cannot give.",
                 f"The teacher `{_given(self.config.teacher).type}` can give: {offered}.",
                 "Choose another teacher, or another support of the loss.",
             )
-        return loss
+
+    @cached_property
+    def methods(self) -> Methods:
+        """Weights, rewards, advantage, fusion, surrogate and filters."""
+        return Methods(self.config, self.registry)
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """Statistics that the run's methods ask for; teacher and engine can give them.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        own = self.loss.needs if self.config.loss is not None and hasattr(self.loss, "needs") else frozenset()
+        needs = self.methods.needs | own
+        if self.config.loss is None and (judged := needs & {"teacher_entropy", "teacher_confidence", "overlap"}):
+            raise ConfigError(
+                f"Something needs {', '.join(sorted(judged))}, and without a [loss] no teacher is asked.",
+                "",
+                "Add a [loss] and a [teacher], or leave that method out.",
+            )
+        offered: frozenset[str] = getattr(self.engine, "capabilities", frozenset())
+        for need, capability in (("old_entropy", "entropy"), ("overlap", "top_ids")):
+            if need in needs and capability not in offered:
+                raise ConfigError(
+                    f"Something needs `{need}`, and the engine `{self.config.engine.type}` does not report it.",
+                    f"It would need the capability {capability!r}.",
+                    'Use engine.type = "hf", or another method.',
+                )
+        return needs
+
+    @cached_property
+    def request(self) -> ScoreRequest:
+        """What the run asks of its teacher."""
+        request = widened(self.loss.request, self.needs)
+        self._check_scores(request, "recipe")
+        return request
+
+    @cached_property
+    def judges(self) -> Judges:
+        """Who judges finished episodes. Made before the first step, since it freezes the reference."""
+        methods = self.methods
+        reference = None
+        if "reference" in self.needs:
+            from agentdistill.training.reference import reference_scorer
+
+            reference = reference_scorer(self.student, self.config.optim.micro_batch_tokens)
+        return Judges(methods.rewards, methods.advantage, methods.filters, reference)
 
     @cached_property
     def curriculum(self) -> Curriculum:
@@ -175,9 +234,27 @@ class Parts:
         return demonstration_lookup(section.source, "demonstrations" in self.curriculum.needs, self.source, max_steps)
 
     @cached_property
+    def recordings(self) -> RecordingLookup:
+        """Recorded episodes for the curriculum."""
+        section = self.config.demonstrations
+        max_steps = section.max_steps or _given(self.config.env).max_steps
+        return recording_lookup(section.source, "recordings" in self.curriculum.needs, self.source, max_steps)
+
+    @cached_property
+    def online(self) -> OnlineScores | None:
+        """Asks the teacher about turns as they are written, where the curriculum decides by its scores."""
+        if "scores" not in self.curriculum.needs:
+            return None
+        self.resolved.require("teacher")
+        return online_scores(self.teacher, self.config.curriculum.type)
+
+    @cached_property
     def settings(self) -> RolloutSettings:
         """How training episodes are played."""
-        return self.play_settings("expert_action" in self.teacher.needs or "expert" in self.curriculum.needs)
+        asked = self.config.loss is not None and "expert_action" in self.teacher.needs
+        settings = self.play_settings(asked or "expert" in self.curriculum.needs)
+        top_ids = min(OVERLAP, len(self.student.tokenizer)) if "overlap" in self.needs else 0
+        return dataclasses.replace(settings, want_entropy="old_entropy" in self.needs, want_top_ids=top_ids)
 
     @cached_property
     def guides(self) -> dict[Actor, Guide]:
@@ -264,14 +341,17 @@ class Parts:
         settings = self.learner_settings(dump_directory)
         if not distil:
             return Learner(self.student, loss=None, settings=settings)
-        token_weight = self.config.token_weight
+        loss = self.loss if self.config.loss is not None else None
         return Learner(
             self.student,
-            loss=self.loss,
-            step_weight=self.registry.function("step-weight", self.config.step_weight, "step_weight"),
-            token_weight=self.registry.function("token-weight", token_weight, "token_weight") if token_weight else None,
+            loss=loss,
+            step_weight=self.methods.step_weights,
+            token_weight=self.methods.token_weights,
+            fusion=self.methods.fusion,
+            surrogate=self.methods.surrogate,
             settings=settings,
-            teacher_weight=self.teacher.output_weight() if self.loss.request.hidden else None,
+            teacher_weight=self.teacher.output_weight() if loss is not None and loss.request.hidden else None,
+            roles="role" in self.needs,
         )
 
     def provenance(self, **extra: Any) -> dict[str, Any]:

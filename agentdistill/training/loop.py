@@ -13,10 +13,12 @@ from agentdistill.training.batches import Batch, BatchSource
 from agentdistill.training.checkpoint import Checkpoint, load_student_weights, load_trainer_state, save_checkpoint
 from agentdistill.training.curriculum import Curriculum
 from agentdistill.training.events import BatchReady, CheckpointSaved, Restored, StepEnd
+from agentdistill.training.relabels import with_relabels
 
 if TYPE_CHECKING:
     from agentdistill.engines.base import Engine
     from agentdistill.evaluate.run import EvalResult
+    from agentdistill.learner.fusion import Fusion
     from agentdistill.learner.learner import Learner
     from agentdistill.models import LoadedModel
 
@@ -75,7 +77,8 @@ class TrainingLoop:
         directory: the run's folder.
         config_hash: identity of the configuration, checked on resume.
         engine: told after each step that the weights changed; None when nothing samples.
-        curriculum: sees metrics, is checkpointed; None when there is none.
+        curriculum: sees metrics and episodes, is checkpointed; None when there is none.
+        fusion: sees metrics, is checkpointed; None when there is none.
         store: episodes on disk; None keeps none.
         trackers: where metrics go.
         checkpoint_every: optimiser steps between checkpoints; 0 is only at the end.
@@ -94,6 +97,7 @@ class TrainingLoop:
     config_hash: str
     engine: Engine | None = None
     curriculum: Curriculum | None = None
+    fusion: Fusion | None = None
     store: TrajectoryStore | None = None
     trackers: list[Tracker] = field(default_factory=list)
     checkpoint_every: int = 0
@@ -149,6 +153,8 @@ class TrainingLoop:
         self.learner.load_state_dict(load_trainer_state(checkpoint))
         if self.curriculum is not None:
             self.curriculum.load_state_dict(checkpoint.state["curriculum"])
+        if self.fusion is not None:
+            self.fusion.load_state_dict(checkpoint.state["fusion"])
         self.totals = Totals(**checkpoint.state["totals"])
         if self.store is not None:
             self.store.truncate_to(int(checkpoint.state["stored"]))
@@ -168,10 +174,17 @@ class TrainingLoop:
 
     def _learn(self, batch: Batch) -> dict[str, Any]:
         began = time.perf_counter()
-        metrics: dict[str, Any] = {**batch.metrics, **self.learner.step(batch.trajectories, batch.scores)}
+        learned = with_relabels(batch.trajectories, batch.scores, batch.extras, batch.relabels)
+        metrics: dict[str, Any] = {**batch.metrics, **self.learner.step(*learned)}
         metrics["time/learn"] = time.perf_counter() - began
+        numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
         if self.curriculum is not None:
-            self.curriculum.observe({k: v for k, v in metrics.items() if isinstance(v, int | float)})
+            look = getattr(self.curriculum, "observe_episodes", None)
+            if look is not None:
+                look(batch.trajectories, batch.scores)
+            self.curriculum.observe(numbers)
+        if self.fusion is not None:
+            self.fusion.observe(numbers)
         return metrics
 
     def _report(self, done: int, metrics: dict[str, Any]) -> None:
@@ -193,6 +206,7 @@ class TrainingLoop:
             state={
                 "config_hash": self.config_hash,
                 "curriculum": self.curriculum.state_dict() if self.curriculum is not None else {},
+                "fusion": self.fusion.state_dict() if self.fusion is not None else {},
                 "totals": self.totals.as_dict(),
                 "stored": self.store.count() if self.store is not None else 0,
             },

@@ -24,7 +24,10 @@ def describe(parts: Parts, panel: Panel | None, self_score: SelfCheck | None) ->
         self_score: the self-score check, None when it was not made.
     """
     config = parts.config
-    assert config.env is not None and config.student is not None and config.teacher is not None
+    assert config.env is not None and config.student is not None
+    teacher = "no teacher"
+    if config.loss is not None and config.teacher is not None:
+        teacher = f"teacher {_teacher_name(config.teacher.options())} ({config.teacher.type})"
     games = f"{config.env.type}/{config.env.split} ({len(parts.tasks):,} tasks)"
     trainable = count_parameters(parts.student.model, trainable=True)
     total = count_parameters(parts.student.model)
@@ -32,13 +35,19 @@ def describe(parts: Parts, panel: Panel | None, self_score: SelfCheck | None) ->
     check = "" if self_score is None else f" · self-score |Δ| {self_score.max_abs:.0e} ok"
     episodes = config.rollout.tasks_per_step * config.rollout.samples_per_task
     depth = depths(parts.curriculum, parts.tasks[0], config.optim.steps, config.env.max_steps)
+    weights = " x ".join(weight.type for weight in config.step_weight + config.token_weight)
     lines = [
         f"plan     {episodes} episodes x {config.optim.steps} steps on {games} · {depth}",
-        f"student  {config.student.model} ({size} parameters, {config.engine.type}) · "
-        f"teacher {_teacher_name(config.teacher.options())} ({config.teacher.type}){check}",
+        f"student  {config.student.model} ({size} parameters, {config.engine.type}) · {teacher}{check}",
         f"loss     {config.loss.type if config.loss else 'none'} · curriculum {config.curriculum.type} · "
-        f"step weight {config.step_weight.type} · {config.optim.reduction} · lr {config.optim.lr:g}",
+        f"step weight {weights} · {config.optim.reduction} · lr {config.optim.lr:g}",
     ]
+    if config.advantage is not None:
+        terms = " + ".join(f"{r.weight:g} {r.type}" if r.weight != 1 else r.type for r in config.reward)
+        joined = f" · fusion {config.fusion.type}" if config.fusion is not None else ""
+        lines.append(f"rewards  {terms} · advantage {config.advantage.type}{joined}")
+    if config.filter:
+        lines.append(f"filters  {' · '.join(f.type for f in config.filter)}")
     return lines + panel_lines(panel)
 
 

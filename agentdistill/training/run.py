@@ -16,7 +16,7 @@ from agentdistill.evaluate.compare import Comparison, compare
 from agentdistill.evaluate.result import EvalResult, load_result, save_result
 from agentdistill.models import LoadedModel
 from agentdistill.plugins.registry import PluginRegistry
-from agentdistill.records import Panel, Trajectory
+from agentdistill.records import Panel, ScoreRequest, Trajectory
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.assembly import Parts
 from agentdistill.training.batches import BatchSource, OnPolicyBatches
@@ -114,7 +114,8 @@ class Run:
         """
         parts = self.parts
         config = self.resolved.config
-        self.resolved.require("env", "student", "teacher", "loss")
+        self.resolved.require("env", "student", *(("teacher", "loss") if config.advantage is None else ()))
+        taught = config.loss is not None
         learner = parts.learner(self.directory, distil=True)
         batches = OnPolicyBatches(
             source=parts.source,
@@ -124,14 +125,17 @@ class Run:
             context=parts.context,
             settings=parts.settings,
             curriculum=parts.curriculum,
-            teacher=parts.teacher,
-            request=parts.loss.request,
+            teacher=parts.teacher if taught else None,
+            request=parts.request if taught else ScoreRequest(),
             lookup=parts.demonstrations,
             seed=config.run.seed,
             total_steps=config.optim.steps,
             tasks_per_step=config.rollout.tasks_per_step,
             samples_per_task=config.rollout.samples_per_task,
             guides=parts.guides,
+            recordings=parts.recordings,
+            online=parts.online,
+            judged=parts.judges,
             on_episode=self._on_episode(learner),
         )
         panel = self.panel
@@ -161,6 +165,7 @@ class Run:
             config_hash=self.resolved.hash,
             engine=parts.engine,
             curriculum=parts.curriculum if on_policy else None,
+            fusion=learner.fusion,
             store=TrajectoryStore(self.directory / "episodes") if on_policy else None,
             trackers=[self.registry.build("tracker", tracker, "tracker", directory=self.directory)],
             checkpoint_every=config.run.checkpoint_every,

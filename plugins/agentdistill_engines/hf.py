@@ -48,6 +48,8 @@ class HfEngine:
         ConfigError: an option is out of range, or the model cannot keep its cache across turns.
     """
 
+    capabilities: frozenset[str] = frozenset({"entropy", "top_ids"})
+
     def __init__(self, config: HfConfig, model: LoadedModel) -> None:
         # Adapters live inside the layers: the model below the wrapper samples with them, and knows every argument.
         self._model: Any = model.model.get_base_model() if hasattr(model.model, "get_base_model") else model.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_policy_gradient_equals_the_naive_loop(student, case):
             for t in np.flatnonzero(row.mask):
                 old = torch.tensor(row.old_logprob[t])
                 advantage = torch.tensor(opinion.sampled_logprob[t]) - old
-                total = total + objective.surrogate(logp[t], old, advantage)
+                total = total + objective.surrogate.values(logp[t], SimpleNamespace(old_logprob=old), advantage)
                 count += 1
     (total / count).backward()
     expected = gradients(student)

@@ -14,12 +14,23 @@ from tiny import tiny_model
 from agentdistill.errors import CheckpointError, ConfigError, TrainingError
 from agentdistill.learner.heads import split_model
 from agentdistill.learner.learner import Learner
+from agentdistill.learner.losses import PolicyGradient
 from agentdistill.learner.metrics import aggregate, curve
 from agentdistill.learner.optim import learning_rate
 from agentdistill.learner.settings import LearnerSettings
 from agentdistill.records import LossRole, ScoreRequest, StopReason
 from agentdistill.teachers.scoring import score_rows
 from agentdistill_losses.opd import OpdConfig, OpdLoss
+
+
+class LossOf:
+    """A loss with a given objective."""
+
+    request = ScoreRequest()
+
+    def __init__(self, objective):
+        self.objective = objective
+
 
 TURNS = [(6, 3), (2, 5), (3, 1)]
 
@@ -137,9 +148,9 @@ def test_non_finite_loss_stops_names_the_episode_and_dumps_the_batch(tmp_path):
     before = weights(model)
     learner = make(model, dump_directory=tmp_path)
     episodes, scores = batch(0)
-    learner.token_weight = lambda tokens: torch.where(tokens.trajectory == 1, 1e38, 1.0)
+    learner.token_weights = (lambda tokens: torch.where(tokens.trajectory == 1, 1e38, 1.0),)
     scores[1][0].sampled_logprob[episodes[1].rows[0].mask] = -1e30
-    learner.objective = type(learner.objective)(learner.objective.advantage, advantage_clip=math.inf)
+    learner.loss = LossOf(PolicyGradient(learner.objective.advantage, advantage_clip=math.inf))
     with pytest.raises(TrainingError, match="not finite at step 0") as caught:
         learner.step(episodes, scores)
     assert "The loss of the episode made/train/seed-1 (sample 0)" in str(caught.value)
@@ -151,8 +162,8 @@ def test_non_finite_loss_stops_names_the_episode_and_dumps_the_batch(tmp_path):
 def test_a_broken_loss_function_is_traced_to_its_episode(tmp_path):
     model = tiny_model(0)
     learner = make(model, dump_directory=tmp_path)
-    learner.objective = type(learner.objective)(
-        lambda t: torch.where(t.trajectory == 2, torch.tensor(float("nan")), t.teacher_logprob)
+    learner.loss = LossOf(
+        PolicyGradient(lambda t: torch.where(t.trajectory == 2, torch.tensor(float("nan")), t.teacher_logprob))
     )
     with pytest.raises(TrainingError, match=r"The loss of the episode made/train/seed-2 \(sample 0\) is not finite"):
         learner.step(*batch(0))
