@@ -131,3 +131,15 @@ def requests(count: int, **plan: Any) -> list[EpisodeRequest]:
 
 def renderer() -> ChatRenderer:
     return ChatRenderer(tiny_tokenizer())
+
+
+def lost(session: str, turn: int, prompt: str) -> str:
+    """What a student writes that gets nowhere."""
+    return "dance"
+
+
+def right(session: str, turn: int, prompt: str) -> str:
+    """What wins: reads how long the corridor is and where one stands."""
+    length = int(prompt.split("A corridor of ")[1].split()[0]) if "A corridor of " in prompt else 99
+    place = int(prompt.rsplit("You are at ", 1)[1].split(".")[0]) if "You are at " in prompt else 0
+    return "open" if place == length else "ahead"
