@@ -1,9 +1,10 @@
-"""Compares the divergence kernel with TRL's GKD loss: values and gradients, on the same hidden states.
+"""Compares the divergence kernel with TRL's GKD and ULD losses: values and gradients, on the same hidden states.
 
 Usage: python scripts/check_against_trl.py            (needs `trl`, which this package does not depend on)
 
-TRL's `GKDTrainer.generalized_jsd_loss` takes full logits; ours takes hidden states and output layers. Both run in
-float32 and in float64: in float64 they must agree, and in float32 ours must stay as near to that as rounding allows.
+TRL's `GKDTrainer.generalized_jsd_loss` and GOLD's `ULDLoss` take full logits; ours takes hidden states and output
+layers. Both run in float32 and in float64: in float64 they must agree, and in float32 ours must stay as near to that
+as rounding allows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -21,6 +24,7 @@ from agentdistill.learner.kernels import fused_head
 from agentdistill.learner.losses import FullDivergence, TeacherHead
 from agentdistill.learner.statistics import TokenStatistics
 from agentdistill_losses.divergences import generalised_jsd
+from agentdistill_losses.sorting import SortedProbabilities
 
 BATCH, LENGTH, VOCABULARY, STUDENT_HIDDEN, TEACHER_HIDDEN = 4, 48, 2048, 64, 96
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5}
@@ -42,16 +46,40 @@ class Problem:
         self.weight = (0.3 * randn(VOCABULARY, STUDENT_HIDDEN)).requires_grad_()
         self.teacher = TeacherHead(randn(BATCH, LENGTH, TEACHER_HIDDEN), 0.3 * randn(VOCABULARY, TEACHER_HIDDEN))
         self.mask = torch.rand(BATCH, LENGTH, generator=g) < 0.6
+        self.answers = torch.arange(LENGTH) < torch.randint(1, LENGTH + 1, (BATCH, 1), generator=g)
 
     def ours(self, beta: float, temperature: float) -> Result:
         """The mean over unmasked tokens through the kernel."""
-        count = int(self.mask.sum())
-        zero, nan = torch.zeros(count, dtype=torch.int64), torch.zeros(count)
+        mean = torch.full((int(self.mask.sum()),), 1.0 / int(self.mask.sum()), dtype=torch.float64)
+        return self._kernel(FullDivergence(generalised_jsd(beta), temperature), self.mask, mean)
+
+    def our_uld(self, temperature: float) -> Result:
+        """The mean over answers of each answer's mean, through the kernel."""
+        per_token = 1.0 / (BATCH * self.answers.sum(1, keepdim=True).double())
+        coefficients = per_token.expand(BATCH, LENGTH)[self.answers]
+        return self._kernel(FullDivergence(SortedProbabilities(), temperature), self.answers, coefficients)
+
+    def _kernel(self, objective: FullDivergence, mask: Tensor, coefficients: Tensor) -> Result:
+        zero, nan = torch.zeros(len(coefficients), dtype=torch.int64), torch.zeros(len(coefficients))
         tokens = TokenStatistics(zero, zero, zero, zero, zero, nan, nan, nan)
-        head = TeacherHead(self.teacher.hidden[self.mask], self.teacher.weight)
-        loss = FullDivergence(generalised_jsd(beta), temperature).chunk_loss(tokens, head)
-        c = torch.full((count,), 1.0 / count, dtype=torch.float64)
-        return self._result(fused_head(self.hidden[self.mask], self.weight, None, loss, c)[0])
+        loss = objective.chunk_loss(tokens, TeacherHead(self.teacher.hidden[mask], self.teacher.weight))
+        return self._result(fused_head(self.hidden[mask], self.weight, None, loss, coefficients)[0])
+
+    def trl_uld(self, uld: Any, temperature: float) -> Result:
+        """ULD through TRL, without cross-entropy, alignment and the special treatment of terminators."""
+        config = SimpleNamespace(
+            uld_crossentropy_weight=0.0,
+            uld_distillation_weight=1.0,
+            uld_student_temperature=temperature,
+            uld_teacher_temperature=temperature,
+            uld_skip_student_eos=False,
+            uld_skip_teacher_eos=False,
+            use_extended_uld=False,
+            uld_token_merge_strategy="observed",
+        )
+        labels = torch.where(self.answers, 1, -100)
+        student, teacher = self.hidden @ self.weight.T, self.teacher.hidden @ self.teacher.weight.T
+        return self._result(uld(config)(student, teacher, labels, labels, labels, labels))
 
     def trl(self, reference_loss: object, beta: float, temperature: float) -> Result:
         """The same through TRL."""
@@ -75,22 +103,28 @@ def main() -> int:
     try:
         trl = importlib.import_module("trl")
         reference_loss = importlib.import_module("trl.experimental.gkd.gkd_trainer").GKDTrainer.generalized_jsd_loss
+        reference_uld = importlib.import_module("trl.experimental.gold.gold_trainer").ULDLoss
     except ModuleNotFoundError as error:
         print(f"TRL is needed for this comparison ({error.name} is missing): pip install trl", file=sys.stderr)
         return 2
     double, single = Problem(torch.float64), Problem(torch.float32)
     print(f"trl {trl.__version__}, torch {torch.__version__}, {int(double.mask.sum())} tokens, vocabulary {VOCABULARY}")
-    print("| beta | temperature | TRL | ours | float64: ours - TRL | float32: ours | float32: TRL |")
+    print("| loss | temperature | TRL | ours | float64: ours - TRL | float32: ours | float32: TRL |")
     print("|---|---|---|---|---|---|---|")
     failed = False
-    for beta in (0.0, 0.1, 0.5, 0.9, 1.0):
-        for temperature in (1.0, 0.9):
-            exact = double.trl(reference_loss, beta, temperature)
-            mine, low = double.ours(beta, temperature), single.ours(beta, temperature)
-            gaps = [distance(x, exact) for x in (mine, low, single.trl(reference_loss, beta, temperature))]
+    for temperature in (1.0, 0.9):
+        compared = {
+            f"JSD, beta {beta}": [p.trl(reference_loss, beta, temperature) for p in (double, single)]
+            + [p.ours(beta, temperature) for p in (double, single)]
+            for beta in (0.0, 0.1, 0.5, 0.9, 1.0)
+        }
+        compared["ULD"] = [p.trl_uld(reference_uld, temperature) for p in (double, single)]
+        compared["ULD"] += [p.our_uld(temperature) for p in (double, single)]
+        for name, (exact, theirs, mine, low) in compared.items():
+            gaps = [distance(x, exact) for x in (mine, low, theirs)]
             failed |= gaps[0] > TOLERANCE[torch.float64] or gaps[1] > TOLERANCE[torch.float32]
             numbers = " | ".join(f"{gap:.1e}" for gap in gaps)
-            print(f"| {beta} | {temperature} | {exact[0]:.9f} | {mine[0]:.9f} | {numbers} |")
+            print(f"| {name} | {temperature} | {exact[0]:.9f} | {mine[0]:.9f} | {numbers} |")
     return int(failed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -91,7 +92,7 @@ def _refuse_top_k(config: DistributionConfig) -> None:
 
 def chosen_divergence(config: DistributionConfig) -> Divergence:
     """The divergence the options describe."""
-    makers = {
+    makers: dict[DivergenceName, Callable[[], Divergence]] = {
         "reverse-kl": ReverseKL,
         "forward-kl": ForwardKL,
         "jsd": lambda: generalised_jsd(config.beta),
@@ -102,8 +103,7 @@ def chosen_divergence(config: DistributionConfig) -> Divergence:
         "alpha": lambda: alpha_divergence(config.alpha),
         "uld": SortedProbabilities,
     }
-    made: Divergence = makers[config.divergence]()
-    return made
+    return makers[config.divergence]()
 
 
 def chosen_objective(config: DistributionConfig, divergence: Divergence | None = None) -> Objective:

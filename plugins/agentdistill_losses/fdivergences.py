@@ -22,15 +22,15 @@ class TotalVariation:
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row, [n]."""
-        gap = student.exp() - teacher.exp()
-        return 0.5 * (gap * rounded_sign(gap.detach())).sum(-1)
+        q, p = student.exp(), teacher.exp()
+        return 0.5 * ((q - p) * rounded_sign(q.detach(), p)).sum(-1)
 
     def with_gradient(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Values, and d/dq = sign(q - p) / 2 (0 where they are equal) taken through the softmax."""
         q = student.exp_()
-        gap = q - teacher.exp_()
-        slope = rounded_sign(gap)
-        value = 0.5 * torch.linalg.vecdot(gap, slope)
+        p = teacher.exp_()
+        slope = rounded_sign(q, p)
+        value = 0.5 * torch.linalg.vecdot(p.neg_().add_(q), slope)
         return value, through_softmax(q, slope.mul_(0.5))
 
 

@@ -23,12 +23,13 @@ def through_softmax(q: Tensor, slope: Tensor) -> Tensor:
     return slope.sub_(torch.linalg.vecdot(q, slope)[:, None]).mul_(q)
 
 
-def rounded_sign(gap: Tensor) -> Tensor:
-    """sign(gap), and 0 within 32 rounding errors of 0, so that equal distributions are at rest.
+def rounded_sign(q: Tensor, p: Tensor) -> Tensor:
+    """sign(q - p), and 0 within 32 rounding errors of equality, so that equal distributions are at rest.
 
     Two ways of computing one probability differ by rounding; the sign of that would be a gradient of full size.
     """
-    return gap.sign().masked_fill_(gap.abs() <= 32.0 * torch.finfo(gap.dtype).eps, 0.0)
+    gap = q - p
+    return gap.sign().masked_fill_(gap.abs() <= 32.0 * torch.finfo(q.dtype).eps * (q + p), 0.0)
 
 
 def log_mixture(first: Tensor, second: Tensor, share: float) -> Tensor:

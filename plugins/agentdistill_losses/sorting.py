@@ -19,8 +19,7 @@ class SortedProbabilities:
         """The distance of each row, [n]."""
         q = student.exp().sort(dim=-1, descending=True).values
         p = teacher.exp().sort(dim=-1, descending=True).values
-        gap = q - p
-        return (gap * rounded_sign(gap.detach())).sum(-1)
+        return ((q - p) * rounded_sign(q.detach(), p)).sum(-1)
 
 
 def rank_listed(scores: Tensor, order: Tensor) -> Tensor:
