@@ -10,8 +10,8 @@ so w is in [0, 1], at least as large as either part, and 0.75 where both are fla
 It multiplies the distillation term only: branch `kd`. ATOD's other half, the schedules of both terms (kappa from 1 to
 0.1, rho from 1 to 2), is a matter of `[fusion]`.
 
-There was no released code to compare with. The ablation finds turn-level weights better than token-level ones, and uncertainty alone worse
-than both together.
+There was no released code to compare with. The paper's ablation finds turn-level weights better than token-level ones,
+and uncertainty alone worse than both together.
 
 Proofs: tests/weights/test_step_methods.py (range, soft OR at least the larger part, flat gives .75, invariance under
 affine maps of either statistic, the extremes, a loop over turns).

@@ -13,7 +13,8 @@ What stuck means, `on`:
 
 Where an environment answers a refused command with a sentence of its own, the second try is under another observation
 than the first, so the third identical one is the first to be dropped. A turn that somebody else played in between ends
-a run. Branches as given, `kd` by default: rewards should go on telling the student that loops lose.
+a run. Branches as given, `kd` by default: rewards should go on telling the student that loops lose. The filter
+`progress` takes such turns out of the batch instead; weighed down, they stay in the denominators.
 
 Proofs: tests/weights/test_step_methods.py (turns that are not stuck always 1, the run's first turns kept, gaps and
 trajectories end a run, the three meanings, a loop over turns).

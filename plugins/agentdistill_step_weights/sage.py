@@ -6,9 +6,9 @@ weights of the batch's tokens sum up to the number of tokens: skipping moves the
 
     w_k  =  s c_k mean_j max_v pi_T(v | prefix_kj),   s such that sum_k n_k w_k = sum_k n_k
 
-Branch `kd`. Needs the annotation and `teacher_confidence`. A turn whose verdict cannot be read counts as strong, as in
-the paper; so does a turn that nobody judged (NaN). When every verdict is "skip" nothing can be rescaled and all weights
-are 0.
+Branch `kd`. Needs the annotation, and `teacher_confidence` unless that is left out. A turn whose verdict cannot be read
+counts as strong, as in the paper; so does a turn that nobody judged (NaN). When every verdict is "skip" nothing can be
+rescaled and all weights are 0.
 
 The paper does not say over what the sum is preserved; here it is the batch, whose mean the loss is. `scope = "episode"`
 preserves it in every episode, which lets the one weak turn of an otherwise skipped episode count for all of it.
@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from agentdistill.errors import PluginError
-from agentdistill.learner.statistics import StepStatistics, requires
+from agentdistill.learner.statistics import StepStatistics
 from agentdistill.plugins import PluginConfig
 
 
@@ -44,7 +44,11 @@ class SageConfig(PluginConfig):
     scope: Literal["batch", "episode"] = "batch"
 
 
-@requires("annotation:judge", "teacher_confidence")
+def needs(config: SageConfig) -> frozenset[str]:
+    """The verdict, and the teacher's confidence unless it is left out."""
+    return frozenset({"annotation:judge", "teacher_confidence"} if config.confidence else {"annotation:judge"})
+
+
 def sage(steps: StepStatistics, config: SageConfig) -> Tensor:
     """Weighs turns by verdict times confidence, with the sum over tokens preserved.
 
@@ -80,3 +84,6 @@ def sage(steps: StepStatistics, config: SageConfig) -> Tensor:
     if config.scope == "batch":
         whole, kept = whole.sum(), kept.sum()
     return (raw * torch.where(kept == 0, torch.zeros_like(kept), whole / kept)).float()
+
+
+sage.needs = needs  # type: ignore[attr-defined]

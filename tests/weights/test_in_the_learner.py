@@ -123,6 +123,14 @@ def test_every_weight_says_what_it_needs(registry, kind, name):
         assert refused(annotations={}) == ("annotation:judge" in function.needs)
 
 
+def test_sage_needs_no_confidence_where_it_is_left_out(registry):
+    assert registry.function("step-weight", {"type": "sage"}).needs == {"annotation:judge", "teacher_confidence"}
+    function = registry.function("step-weight", {"type": "sage", "confidence": False})
+    assert function.needs == {"annotation:judge"}
+    steps = make_steps(SHAPE)
+    run(function, "step-weight", replace(steps, teacher_confidence=torch.full(steps.shape, torch.nan)))
+
+
 def run(function, kind, statistics):
     """Through the core's checks."""
     tokens = make_tokens(SHAPE)

@@ -17,6 +17,8 @@ from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill_step_weights.sod import SodConfig, sod
 from agentdistill_step_weights.uniform import uniform
 
+pytestmark = pytest.mark.oracle
+
 divergences = st.lists(st.floats(1e-3, 10.0), min_size=1, max_size=20)
 
 
