@@ -177,7 +177,15 @@ class Learner:
         steps = step_statistics(tokens, len(batch.trajectories), batch.facts)
         base = reduction_coefficients(tokens.trajectory, tokens.turn, settings.reduction, settings.alpha)
         step_weights, weights = branch_weights(
-            self.step_weights, self.token_weights, self.fusion, steps, tokens, base, settings.weight_norm, self.progress
+            self.step_weights,
+            self.token_weights,
+            self.fusion,
+            steps,
+            tokens,
+            base,
+            settings.weight_norm,
+            self.progress,
+            taught=objective is not None,
         )
         scales = Scales() if self.fusion is None else self.fusion.scales(self.progress)
         terms = make_terms(tokens, objective, batch.rewarded, base, weights, scales, self.surrogate)

@@ -36,6 +36,7 @@ def branch_weights(
     base: Tensor,
     norm: WeightNorm,
     progress: LearnerProgress,
+    taught: bool = True,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weights of every token in every branch.
 
@@ -50,6 +51,7 @@ def branch_weights(
         base: float32 [N], coefficients of the reduction.
         norm: the declared normaliser, applied to each branch's product.
         progress: where the run stands.
+        taught: there is a distillation loss; without one, what is said of the branch "kd" is ignored.
 
     Returns:
         float32 [trajectories, steps] of the branch "kd", for curves, and float32 [N] by branch.
@@ -57,10 +59,11 @@ def branch_weights(
     Raises:
         PluginError: a function returned something unusable.
     """
-    over_steps = _product(step_functions, steps, steps.shape, steps.mask, "step_weight", progress)
-    over_tokens = _product(token_functions, tokens, torch.Size([len(tokens)]), None, "token_weight", progress)
+    count, ignored = torch.Size([len(tokens)]), frozenset[str]() if taught else frozenset({"kd"})
+    over_steps = _product(step_functions, steps, steps.shape, steps.mask, "step_weight", progress, ignored)
+    over_tokens = _product(token_functions, tokens, count, None, "token_weight", progress, ignored)
     if fusion is not None and (given := fusion.weights(tokens)) is not None:
-        _multiply(over_tokens, given, torch.Size([len(tokens)]), None, "fusion")
+        _multiply(over_tokens, given, count, None, "fusion", ignored)
     weights: dict[str, Tensor] = {
         branch: normalised(
             over_steps[branch][tokens.trajectory, tokens.column] * over_tokens[branch]
@@ -81,6 +84,7 @@ def _product(
     mask: Tensor | None,
     name: str,
     progress: LearnerProgress,
+    ignored: frozenset[str],
 ) -> dict[str, Tensor]:
     """The product of some weight functions by branch; branches that nobody weighs are 1 (steps) or absent (tokens)."""
     product: dict[str, Tensor] = {}
@@ -90,11 +94,18 @@ def _product(
     for function in chosen:
         takes = getattr(function, "takes_progress", False)
         given = function(statistics, progress=progress) if takes else function(statistics)
-        _multiply(product, given, shape, mask, name)
+        _multiply(product, given, shape, mask, name, ignored)
     return product
 
 
-def _multiply(product: dict[str, Tensor], given: object, shape: torch.Size, mask: Tensor | None, name: str) -> None:
+def _multiply(
+    product: dict[str, Tensor],
+    given: object,
+    shape: torch.Size,
+    mask: Tensor | None,
+    name: str,
+    ignored: frozenset[str],
+) -> None:
     branches = given if isinstance(given, Mapping) else {"kd": given}
     for branch, weights in branches.items():
         if branch not in BRANCHES:
@@ -103,5 +114,7 @@ def _multiply(product: dict[str, Tensor], given: object, shape: torch.Size, mask
                 f"The branches are {' and '.join(BRANCHES)}.",
                 "Return a tensor, or a mapping with these keys.",
             )
+        if branch in ignored:
+            continue
         checked = checked_weights(weights, shape, mask, name)
         product[branch] = product[branch] * checked if branch in product else checked
