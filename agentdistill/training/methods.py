@@ -178,7 +178,8 @@ def _path(name: str, number: int, count: int) -> str:
 
 
 def _names(types: Sequence[str]) -> list[str]:
-    """Names for metrics: the types, with a number where one comes again."""
+    """Names for metrics: the types (of "package.module:name" the name), with a number where one comes again."""
+    types = [kind.rpartition(":")[2] for kind in types]
     return [
         kind if types[:i].count(kind) == 0 else f"{kind}-{types[:i].count(kind) + 1}" for i, kind in enumerate(types)
     ]
