@@ -123,12 +123,17 @@ def test_every_weight_says_what_it_needs(registry, kind, name):
         assert refused(annotations={}) == ("annotation:judge" in function.needs)
 
 
-def test_sage_needs_no_confidence_where_it_is_left_out(registry):
+def test_sage_needs_what_it_is_configured_for(registry):
     assert registry.function("step-weight", {"type": "sage"}).needs == {"annotation:judge", "teacher_confidence"}
-    function = registry.function("step-weight", {"type": "sage", "confidence": False})
-    assert function.needs == {"annotation:judge"}
+    function = registry.function("step-weight", {"type": "sage", "confidence": False, "annotation": "help"})
+    assert function.needs == {"annotation:help"}
     steps = make_steps(SHAPE)
-    run(function, "step-weight", replace(steps, teacher_confidence=torch.full(steps.shape, torch.nan)))
+    unknown = replace(
+        steps,
+        teacher_confidence=torch.full(steps.shape, torch.nan),
+        annotations={"help": steps.annotations["judge"]},
+    )
+    run(function, "step-weight", unknown)
 
 
 def run(function, kind, statistics):

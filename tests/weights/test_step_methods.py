@@ -343,3 +343,10 @@ def test_an_episode_without_turns_is_padding(name):
     empty = replace(steps, mask=steps.mask & torch.tensor([True, False, True])[:, None])
     weights = WEIGHTS[name](replace(empty, tokens=torch.where(empty.mask, empty.tokens, 0)))
     assert bool(torch.isfinite(weights[empty.mask]).all())
+
+
+@pytest.mark.parametrize("name", sorted(WEIGHTS))
+def test_a_batch_without_turns_has_no_weights(name):
+    """Only imitated turns: there is a shape, and nothing in it."""
+    tokens = make_tokens(ROW).select(torch.zeros(0, dtype=torch.int64), torch.device("cpu"))
+    assert WEIGHTS[name](step_statistics(tokens, 3)).shape == (3, 1)
