@@ -11,8 +11,8 @@ counts as strong, as in the paper; so does a turn that nobody judged (NaN). When
 rescaled and all weights are 0.
 
 Accounts of the paper differ in two points. Over what the sum is preserved: here it is the batch, whose mean the loss
-is; `scope = "episode"` preserves it in every episode, which lets one weak turn of an otherwise skipped episode count for
-all of it. And whether the confidence weighs turns, as here, or single tokens: for those, set `confidence = false`,
+is; `scope = "episode"` preserves it in every episode, which lets one weak turn of an otherwise skipped episode count
+for all of it. And whether the confidence weighs turns, as here, or single tokens: for those, set `confidence = false`,
 add the token weight `teacher-confidence`, and let `optim.weight_norm = "mean1"` keep the scale.
 
 Proofs: tests/weights/test_step_methods.py (the sum over tokens, verdicts as ratios, skip is 0, unread is strong,
