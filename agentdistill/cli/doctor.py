@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from agentdistill.errors import AgentDistillError
 
 if TYPE_CHECKING:
     from agentdistill.plugins.registry import PluginRegistry
+    from agentdistill.selftest import SelfTest
     from agentdistill.training.assembly import Parts
 
 Check = Callable[[], str]
@@ -122,8 +124,11 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
     def self_score() -> str:
         from agentdistill.training.preflight import self_score as measure
 
-        return f"|Δ| {measure(parts).max_abs:.0e}"
+        return f"|Δ| {measure(test).max_abs:.0e}"
 
+    from agentdistill.selftest import CHECKS, SelfTest
+
+    test = SelfTest(parts)
     return [
         ("plugins", plugins),
         ("environment", environment),
@@ -136,4 +141,15 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
         ("loss", loss),
         ("curriculum", curriculum),
         ("self-score", self_score),
+        *((name, _timed(check, test)) for name, check in CHECKS.items()),
     ]
+
+
+def _timed(check: Callable[[SelfTest], str], test: SelfTest) -> Check:
+    """A check of the self-test that also says how long it took."""
+
+    def timed() -> str:
+        began = time.perf_counter()
+        return f"{check(test)} ({time.perf_counter() - began:.1f} s)"
+
+    return timed

@@ -41,6 +41,7 @@ class RunSection(Section):
         checkpoint_every: optimiser steps between checkpoints; 0 writes only the last.
         keep_checkpoints: how many of them are kept.
         plugins: modules loaded as plugins, as with `-p`.
+        self_test: check objective, masks, environment and schedules with the run's own parts before it starts; seconds.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.\-]+$")] = "run"
@@ -50,6 +51,7 @@ class RunSection(Section):
     checkpoint_every: Natural = 25
     keep_checkpoints: Count = 2
     plugins: tuple[str, ...] = ()
+    self_test: bool = True
 
 
 class ContextSection(PluginSection):

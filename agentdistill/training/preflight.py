@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-from agentdistill.records import EpisodePlan
-from agentdistill.rollout.play import EpisodeRequest, play
+from agentdistill.selftest import SelfTest, self_test
 from agentdistill.teachers.selfcheck import SelfCheck, check_self_score
 
 if TYPE_CHECKING:
     from agentdistill.training.assembly import Parts
 
-_EPISODES = 2
-_TURNS = 4
 
-
-def self_score(parts: Parts) -> SelfCheck:
-    """Plays a few turns with the student and lets it score itself: the difference must vanish.
+def self_score(test: SelfTest) -> SelfCheck:
+    """Lets the student score a few turns it has just played: the difference must vanish.
 
     Args:
-        parts: the assembled run.
+        test: the self-test of an assembled run; its other checks use the same turns.
 
     Raises:
         TrainingError: the student does not reproduce the log-probabilities of its own rollouts.
     """
-    requests = [
-        EpisodeRequest(task=task, plan=EpisodePlan(horizon=_TURNS), sample=0, seed=index, policy_version=0)
-        for index, task in enumerate(parts.tasks[:_EPISODES])
-    ]
-    played = play(
-        requests,
-        source=parts.source,
-        engine=parts.engine,
-        renderer=parts.renderer,
-        context=parts.context,
-        settings=dataclasses.replace(parts.settings, want_expert=False),
-    )
-    return check_self_score(parts.student, played, batch_tokens=parts.config.optim.micro_batch_tokens)
+    parts = test.parts
+    return check_self_score(parts.student, test.material.played, batch_tokens=parts.config.optim.micro_batch_tokens)
+
+
+def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
+    """The self-score check, and the self-test unless the recipe says `run.self_test = false`.
+
+    Args:
+        parts: the assembled run; nothing in it is changed.
+
+    Returns:
+        What the student's scores of itself are, and a line for each check that was made.
+
+    Raises:
+        AgentDistillError: a check does not hold.
+    """
+    test = SelfTest(parts)
+    check = self_score(test)
+    if not parts.config.run.self_test:
+        return check, ["check    the self-test was skipped (run.self_test)"]
+    return check, [f"check    {outcome}" for outcome in self_test(test)]

@@ -25,7 +25,7 @@ from agentdistill.training.evaluation import evaluate_parts, panel_of
 from agentdistill.training.events import EpisodeEnd, EvalEnd, RunEnd, RunError, RunStart
 from agentdistill.training.loop import TrainingLoop
 from agentdistill.training.plan import describe
-from agentdistill.training.preflight import self_score
+from agentdistill.training.preflight import preflight
 
 if TYPE_CHECKING:
     from agentdistill.learner.learner import Learner
@@ -139,8 +139,8 @@ class Run:
             on_episode=self._on_episode(learner),
         )
         panel = self.panel
-        check = self_score(parts)
-        lines = describe(parts, panel, check)
+        check, checked = preflight(parts)
+        lines = [*describe(parts, panel, check), *checked]
         return self.execute(learner, batches, lines, on_policy=True)
 
     def execute(self, learner: Learner, batches: BatchSource, lines: Sequence[str], *, on_policy: bool) -> RunResult:
