@@ -27,6 +27,12 @@ def agentdistill_register_token_weights(register):
         summary="only the tokens of high entropy or high divergence (arXiv 2604.14084)",
     )
     register(
+        "prune",
+        f"{here}.prune:prune",
+        config=f"{here}.prune:PruneConfig",
+        summary="less weight after every token at which the top-k overlap is lost (arXiv 2605.07804)",
+    )
+    register(
         "tsd-kd",
         f"{here}.tsd_kd:tsd_kd",
         config=f"{here}.tsd_kd:TsdKdConfig",

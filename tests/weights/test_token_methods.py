@@ -15,6 +15,7 @@ from agentdistill.learner.statistics import TokenRole, TokenStatistics
 from agentdistill_token_weights.action_only import ActionOnlyConfig, action_only
 from agentdistill_token_weights.cord import CordConfig, cord
 from agentdistill_token_weights.iw_opd import IwOpdConfig, iw_opd
+from agentdistill_token_weights.prune import PruneConfig, prune
 from agentdistill_token_weights.role_weights import RoleWeightsConfig, role_weights
 from agentdistill_token_weights.special_mask import SpecialMaskConfig, special_mask
 from agentdistill_token_weights.teacher_confidence import TeacherConfidenceConfig, teacher_confidence
@@ -159,6 +160,32 @@ def test_tip_does_not_take_unknown_for_anything():
     assert bool(tip(replace(make_tokens(SHAPE), old_entropy=torch.full((20,), torch.nan)), TipConfig()).isnan().all())
 
 
+# --- Prune -----------------------------------------------------------------------------------------------------------
+
+
+@given(shapes, seeds, st.floats(0.0, 0.6), st.floats(0.0, 1.0, width=32), st.sampled_from(["response", "episode"]))
+def test_prune_is_the_loop_never_rises_and_stays_in_range(shape, seed, penalty, threshold, scope):
+    tokens = make_tokens(shape, seed)
+    expected = [0.0] * len(tokens)
+    for run in responses(tokens, scope):
+        bad = 0
+        for i in run:
+            bad += float(tokens.overlap[i]) < threshold
+            expected[i] = min(1.0, max(0.0, 1 - penalty * bad)) + 0.5
+    weights = prune(tokens, PruneConfig(penalty=penalty, threshold=threshold, scope=scope))
+    assert weights.tolist() == pytest.approx(expected, abs=1e-6)
+    for run in responses(tokens, scope):
+        row = weights[run].tolist()
+        assert row == sorted(row, reverse=True) and all(0.5 <= w <= 1.5 for w in row)
+
+
+def test_prune_counts_and_does_not_take_unknown_for_agreement():
+    tokens = one_response(overlap=[0.9, 0.6, 0.8, 0.69, 0.7])
+    assert prune(tokens, PruneConfig()).tolist() == pytest.approx([1.5, 1.49, 1.49, 1.48, 1.48])
+    unknown = one_response(overlap=[0.9, torch.nan, 0.9])
+    assert prune(unknown, PruneConfig()).isnan().tolist() == [False, True, False]
+
+
 # --- TSD-KD ----------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +270,7 @@ WEIGHTS = {
     "action-only": lambda tokens: action_only(tokens, ActionOnlyConfig())["kd"],
     "cord": lambda tokens: cord(tokens, CordConfig(top_k=2)),
     "iw-opd": lambda tokens: iw_opd(tokens, IwOpdConfig()),
+    "prune": lambda tokens: prune(tokens, PruneConfig(penalty=0.1)),
     "role-weights": lambda tokens: role_weights(tokens, RoleWeightsConfig())["kd"],
     "special-mask": lambda tokens: special_mask(tokens, SpecialMaskConfig()),
     "teacher-confidence": lambda tokens: teacher_confidence(tokens, TeacherConfidenceConfig()),
