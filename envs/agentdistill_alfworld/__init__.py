@@ -41,6 +41,15 @@ def agentdistill_register_benchmarks(register):
 def agentdistill_register_recipes(register):
     """Registers the recipes of this package."""
     register("tcod-alfworld", f"{_HERE}:recipes/tcod-alfworld.toml", summary="TCOD and SOD, a real model pair")
+    for name, summary in (
+        ("atod", "ATOD: the teacher's turns weighed, then more and more GRPO"),
+        ("gigpo", "GiGPO with a little distillation, stuck and cut turns left out"),
+        ("kdrl", "KDRL: GRPO with a fading KL to the teacher"),
+        ("opd-then-rl", "distillation first, then GRPO"),
+        ("rlsd", "RLSD: the teacher scales the rewards' signal"),
+        ("tide", "TIDE: hands over from teacher to rewards, credit by value x disagreement"),
+    ):
+        register(f"{name}-alfworld", f"{_HERE}:recipes/{name}-alfworld.toml", summary=f"{summary}; a real model pair")
     register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes and the models of this package; a layer")
     register(
         "demo",

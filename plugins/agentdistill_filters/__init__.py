@@ -11,7 +11,7 @@ def agentdistill_register_filters(register):
         ("coverage", "Coverage", "at most k turns of each episode, those of the largest gap to the teacher (DivOPD)"),
         ("staleness", "Staleness", "episodes of a policy that is too many steps old are dropped"),
         ("outcomes", "Outcomes", "tasks whose episodes were all won, or all lost, are dropped"),
-        ("balance", "Balance", "as many lost as won episodes of each task, the excess is dropped (2605.03677)"),
+        ("balance", "Balance", "as many lost as won episodes of each task, the excess is dropped (arXiv 2605.03677)"),
         ("progress", "Progress", "turns that repeat themselves or are invalid again and again are dropped"),
         ("truncated", "Truncated", "responses that ran into the token limit are dropped"),
     ):

@@ -36,7 +36,7 @@ def agentdistill_register_losses(register):
     for name, module, stem, summary in (
         ("f-pg", "pg_f", "FPolicyGradient", "policy gradient of any f-divergence, by name (arXiv 2606.01039)"),
         ("soft-log", "pg_softlog", "SoftLog", "policy gradient with the squashed log-ratio (arXiv 2607.13399)"),
-        ("future-kl", "pg_future", "FutureKl", "a token answers for the log-ratios after it, discounted (2306.08543)"),
+        ("future-kl", "pg_future", "FutureKl", "a token answers for what follows it, discounted (arXiv 2306.08543)"),
         ("exopd", "pg_exopd", "ExOpd", "past the teacher, away from the initial student, or short of it"),
         ("uni-opd", "pg_uniopd", "UniOpd", "won episodes above lost ones by a margin (arXiv 2605.03677)"),
     ):

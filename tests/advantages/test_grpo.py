@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_rewarded import episode, firsts, of, rewarded
 
@@ -35,6 +35,7 @@ def test_worked_group():
     assert firsts(rloo(batch, RlooConfig())) == pytest.approx([2 / 3, -2 / 3, -2 / 3, 2 / 3])
 
 
+@settings(deadline=None, max_examples=50)
 @given(values, st.floats(0.5, 20), st.floats(-5, 5))
 def test_shift_and_scale_do_not_matter_with_std(returns, scale, shift):
     returns = [round(r, 2) for r in returns]
@@ -44,6 +45,7 @@ def test_shift_and_scale_do_not_matter_with_std(returns, scale, shift):
     assert sum(plain) == pytest.approx(0, abs=1e-4)
 
 
+@settings(deadline=None, max_examples=50)
 @given(values)
 def test_rloo_is_the_mean_of_the_others(returns):
     got = firsts(rloo(rewarded([[r] for r in returns]), RlooConfig()))

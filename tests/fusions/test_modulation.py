@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_rewarded import tokens
 
@@ -32,6 +32,7 @@ def batch(**more):
     return tokens(TURNS, advantage=ADVANTAGE, success=[True, True, False], group=[0, 1, 0], **more)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-30, 30), min_size=11, max_size=11), st.sampled_from(FUSIONS))
 def test_the_sign_is_the_rewards_always(gaps, fusion):
     t = batch(old=[-40.0] * 11, teacher=[-40.0 + g for g in gaps])

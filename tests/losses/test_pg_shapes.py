@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_losses import expectation, logits
 from made_rewarded import tokens
@@ -36,6 +36,7 @@ def test_soft_log():
     torch.testing.assert_close(wide, gap(t), rtol=1e-6, atol=1e-6)  # slope 1 at 0
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-19, 0), min_size=2, max_size=6))
 def test_soft_log_keeps_order_and_sign(teacher):
     t = tokens([[len(teacher)]], old=[-5.0] * len(teacher), teacher=teacher)
@@ -53,6 +54,7 @@ def loop(values, segment, gamma) -> list[float]:
     return result
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.integers(1, 9), min_size=0, max_size=8),
     st.sampled_from([0.0, 0.3, 0.9, 0.999, 1.0]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_rewarded import tokens
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ def arrays(pairs) -> tuple[torch.Tensor, torch.Tensor]:
     return values[:, 0], values[:, 1]
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     samples, st.floats(0.05, 0.95), st.sampled_from(["high-first", "low-first"]), st.sampled_from(["gradient", "value"])
 )
@@ -33,21 +34,24 @@ def test_the_search_ends_at_its_target_or_at_its_limits(pairs, target, order, ma
     assert found.share >= target or (found.low, found.high) == (config.low_limit, config.high_limit)
 
 
-@given(samples, st.floats(0.05, 0.95), st.sampled_from(["high-first", "low-first"]))
-def test_it_never_moves_further_than_it_must(pairs, target, order):
-    """Every interval before the one it found misses the target; with the gradient's mass the share only rises."""
-    config = BapoConfig(target=target, order=order)
+@settings(deadline=None, max_examples=30)
+@given(samples, st.floats(0.05, 0.95))
+def test_it_is_the_loop_of_the_algorithm(pairs, target):
+    """One step at a time: the upper bound while there is room, then the lower one, until the target is met."""
+    config = BapoConfig(target=target)
     ratio, advantage = arrays(pairs)
+    low, high = config.low, config.high
+    shares = [positive_share(ratio, advantage, low, high)]
+    while shares[-1] < target and (low, high) != (config.low_limit, config.high_limit):
+        if high < config.high_limit:
+            high = min(round(high + config.high_step, 9), config.high_limit)
+        else:
+            low = min(round(low + config.low_step, 9), config.low_limit)
+        shares.append(positive_share(ratio, advantage, low, high))
     found = find_bounds(ratio, advantage, config)
-    steps = 200
-    path = [(config.low, config.high + i * (found.high - config.high) / steps) for i in range(steps)]
-    path += [(config.low + i * (found.low - config.low) / steps, found.high) for i in range(steps)]
-    if order == "high-first" and (found.low, found.high) != (config.low, config.high):
-        shares = [positive_share(ratio, advantage, low, high) for low, high in path]
-        assert shares == sorted(shares)
-        earlier = (config.low, found.high - config.high_step) if found.low == config.low else (config.low, found.high)
-        if found.share >= target and earlier[1] >= config.high:
-            assert positive_share(ratio, advantage, *earlier) < target or earlier[1] + 1e-9 < config.high
+    # A ratio that is a rung itself may fall on either side of it by rounding, so the ends may differ by one step.
+    assert abs(found.low - low) <= config.low_step + 1e-6 and abs(found.high - high) <= config.high_step + 1e-6
+    assert not bool((advantage > 0).any()) or shares == sorted(shares)
 
 
 def test_gains_alone_keep_the_initial_bounds_and_losses_alone_reach_the_limits():
