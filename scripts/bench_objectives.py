@@ -1,10 +1,10 @@
-"""Measures what methods cost: each weight on 16 x 2048 tokens, and as a share of one learner step of a small model.
+"""Measures what methods cost on 16 x 2048 tokens, and as a share of one learner step of a small model.
 
 Usage: python scripts/bench_objectives.py [--only SECTION ...] [--json FILE]
 
 Times are CPU seconds of one thread, the best of many calls, so that they mean something on a shared machine. The
 learner's step is one gradient of a Qwen3 of about a million parameters on the same tokens: for any larger model the
-shares are smaller.
+shares are smaller. Methods run at their defaults.
 
 A section is a function from the `Bench` to a `Table`, entered in `SECTIONS`; add one for each kind of method.
 """
@@ -24,19 +24,23 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np
 import torch
 from bench_learner import episodes, machine, table, tiny_qwen
 
 from agentdistill.learner.batch import LearnerBatch, assemble
+from agentdistill.learner.facts import episode_facts, task_groups
 from agentdistill.learner.learner import Learner
+from agentdistill.learner.losses import PolicyGradient, objective_at
 from agentdistill.learner.progress import LearnerProgress
 from agentdistill.learner.settings import LearnerSettings
 from agentdistill.learner.statistics import StepStatistics, TokenStatistics, step_statistics
 from agentdistill.plugins import PluginRegistry
+from agentdistill.training.rewarded import RewardedBatch, ScoredBatch
 from agentdistill_losses.opd import OpdConfig, OpdLoss
 
 torch.set_num_threads(1)
-ROWS, LENGTH, TURN = 16, 2048, 64
+ROWS, LENGTH, TURN, SAMPLES = 16, 2048, 64, 4
 LIMIT_SHARE, LIMIT_SOD = 0.03, 1e-3
 
 
@@ -55,15 +59,19 @@ class Table:
     limits: dict[str, float]
 
 
-def best(call: Callable[[], Any], seconds: float = 0.3, least: int = 5) -> float:
-    """CPU seconds of the fastest call, out of those that fit into some time."""
-    call()
-    times: list[float] = []
-    while len(times) < least or sum(times) < seconds:
+def best(call: Callable[[], Any], blocks: int = 12, least: float = 0.02) -> float:
+    """CPU seconds of one call: the fastest of some blocks of calls, each long enough for the clock."""
+
+    def block(calls: int) -> float:
         began = time.thread_time()
-        call()
-        times.append(time.thread_time() - began)
-    return min(times)
+        for _ in range(calls):
+            call()
+        return time.thread_time() - began
+
+    calls = 1
+    while (spent := block(calls)) < least:
+        calls *= 2
+    return min(spent, *(block(calls) for _ in range(blocks))) / calls
 
 
 class Bench:
@@ -76,8 +84,23 @@ class Bench:
 
     @cached_property
     def played(self) -> tuple[list[Any], Any]:
-        """16 episodes of 32 turns of 1 + 63 tokens, with scores."""
-        return episodes(ROWS, LENGTH // TURN, 1, TURN - 1, True)
+        """4 episodes each of 4 tasks, of 32 turns of 1 + 63 tokens, with scores."""
+        made, scores = episodes(ROWS, LENGTH // TURN, 1, TURN - 1, True)
+        for number, episode in enumerate(made):
+            episode.task = replace(episode.task, key=str(number // SAMPLES))
+            episode.sample, episode.success = number % SAMPLES, number % 3 == 0
+            for step in episode.steps:
+                step.observation, step.action, step.valid = f"room {step.index % 7}", f"go {step.index % 5}", True
+        return made, scores
+
+    @cached_property
+    def rewarded(self) -> RewardedBatch:
+        """The batch as an advantage sees it: 1 for success, at the last step."""
+        played = self.played[0]
+        rewards = [np.zeros(len(episode.steps), dtype=np.float32) for episode in played]
+        for reward, episode in zip(rewards, played, strict=True):
+            reward[-1] = episode.success
+        return RewardedBatch(played, rewards, task_groups(played))
 
     @cached_property
     def batch(self) -> LearnerBatch:
@@ -101,20 +124,25 @@ class Bench:
             reference_logprob=-uniform(3.0),
             advantage=uniform(1.0),
             role=torch.randint(0, 3, (len(tokens),), generator=g),
+            reward=tokens.success.float(),
         )
 
     @cached_property
     def steps(self) -> StepStatistics:
         """Its step statistics, likewise."""
-        steps = step_statistics(self.tokens, ROWS)
+        steps = step_statistics(self.tokens, ROWS, episode_facts(*self._facts))
         return replace(steps, annotations={"judge": torch.ones(steps.shape) / 2})
+
+    @property
+    def _facts(self) -> tuple[Any, Any]:
+        return self.rewarded.trajectories, self.rewarded.rewards
 
     @cached_property
     def learner_step(self) -> float:
         """CPU seconds of one gradient of a small model on the batch."""
         settings = LearnerSettings(batch_tokens=4 * LENGTH, grad_clip=0.0)
         learner = Learner(tiny_qwen(), loss=OpdLoss(OpdConfig()), settings=settings)
-        return best(lambda: learner.accumulate(*self.played), seconds=0.0, least=1)
+        return best(lambda: learner.accumulate(*self.played), blocks=1)
 
     def weight(self, kind: str, name: str, statistics: Any) -> float:
         """CPU seconds of one call of a registered weight at its defaults."""
@@ -130,6 +158,7 @@ def statistics(bench: Bench) -> Table:
         "token statistics (assemble)": best(lambda: assemble(*bench.played)),
         "step statistics, base": best(lambda: step_statistics(bench.batch.tokens, ROWS)),
         "step statistics, all known": best(lambda: step_statistics(bench.tokens, ROWS)),
+        "facts of the episodes": best(lambda: episode_facts(bench.rewarded.trajectories, bench.rewarded.rewards)),
     }
     return Table("Statistics", rows, {})
 
@@ -149,10 +178,68 @@ def token_weights(bench: Bench) -> Table:
     return Table("Token weights", {name: bench.weight("token-weight", name, bench.tokens) for name in names}, {})
 
 
+def advantages(bench: Bench) -> Table:
+    """Every registered RL advantage."""
+    rows = {}
+    for name in sorted(bench.registry.names("advantage")):
+        function = bench.registry.function("advantage", {"type": name})
+        rows[name] = best(lambda function=function: function(bench.rewarded))
+    return Table("Advantages", rows, {})
+
+
+def filters(bench: Bench) -> Table:
+    """Every registered filter."""
+    rewarded, rows = bench.rewarded, {}
+    batch = ScoredBatch(rewarded.trajectories, bench.played[1], rewarded.rewards, rewarded.group, 50)
+    for name in sorted(bench.registry.names("filter")):
+        function = bench.registry.function("filter", {"type": name})
+        rows[name] = best(lambda function=function: function(batch))
+    return Table("Filters", rows, {})
+
+
+def fusions(bench: Bench) -> Table:
+    """The scales and weights of every registered fusion."""
+    rows = {}
+    for name in sorted(bench.registry.names("fusion")):
+        fusion = bench.registry.build("fusion", {"type": name})
+        rows[name] = best(lambda fusion=fusion: (fusion.scales(LearnerProgress(50, 100)), fusion.weights(bench.tokens)))
+    return Table("Fusions", rows, {})
+
+
+def surrogates(bench: Bench) -> Table:
+    """Preparation, values and gradient of every registered surrogate."""
+    tokens, rows = bench.tokens, {}
+    for name in sorted(bench.registry.names("surrogate")):
+        surrogate = bench.registry.build("surrogate", {"type": name})
+
+        def call(surrogate: Any = surrogate) -> None:
+            logprob = (tokens.old_logprob + 0.01).requires_grad_()
+            prepared = surrogate.prepare(tokens, tokens.advantage)
+            prepared.values(logprob, tokens, tokens.advantage).sum().backward()
+
+        rows[name] = best(call)
+    return Table("Surrogates", rows, {})
+
+
+def loss_advantages(bench: Bench) -> Table:
+    """The teacher's advantage of every loss that is a policy gradient."""
+    rows = {}
+    for name in sorted(bench.registry.names("loss")):
+        objective = objective_at(bench.registry.build("loss", {"type": name}), LearnerProgress(50, 100))
+        if isinstance(objective, PolicyGradient):
+            rows[name] = best(lambda objective=objective: objective.clipped_advantage(bench.tokens))
+    return Table("Advantages of losses", rows, {})
+
+
 SECTIONS: dict[str, Callable[[Bench], Table]] = {
     "statistics": statistics,
     "step-weights": step_weights,
     "token-weights": token_weights,
+    "advantages": advantages,
+    "filters": filters,
+    "fusions": fusions,
+    "surrogates": surrogates,
+    "loss-advantages": loss_advantages,
 }
 
 
