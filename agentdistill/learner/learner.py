@@ -17,6 +17,7 @@ from agentdistill.learner.dump import non_finite
 from agentdistill.learner.facts import BatchExtras
 from agentdistill.learner.fusion import Fusion, Scales
 from agentdistill.learner.heads import enable_checkpointing, split_model
+from agentdistill.learner.imitation import Imitation, imitation_factors
 from agentdistill.learner.kernels import SampledLogprobs, fused_head
 from agentdistill.learner.losses import (
     Loss,
@@ -60,6 +61,7 @@ class Learner:
         token_weight: TokenWeight | Sequence[TokenWeight] | None = None,
         fusion: Fusion | None = None,
         surrogate: Surrogate | None = None,
+        imitation: Imitation | None = None,
         settings: LearnerSettings | None = None,
         teacher_weight: Tensor | None = None,
         roles: bool = False,
@@ -73,6 +75,7 @@ class Learner:
             token_weight: `TokenStatistics` -> [N]; likewise.
             fusion: how much teacher and rewards count; None is both fully.
             surrogate: what advantages become; None is what the loss says, or PPO's clip.
+            imitation: what the cross-entropy of each imitated token counts; None is 1.
             settings: how to optimise.
             teacher_weight: `Teacher.output_weight()`, for losses over the full vocabulary.
             roles: tell weights what each token is in its response.
@@ -83,7 +86,7 @@ class Learner:
         """
         self.settings = settings or LearnerSettings()
         self.parts = split_model(model)
-        self.loss, self.fusion, self.surrogate = loss, fusion, surrogate
+        self.loss, self.fusion, self.surrogate, self.imitation = loss, fusion, surrogate, imitation
         self.step_weights, self.token_weights = functions(step_weight), functions(token_weight)
         self.teacher_weight = teacher_weight
         self.tokenizer = getattr(model, "tokenizer", None) if roles else None
@@ -203,6 +206,8 @@ class Learner:
                 "Use a pair that shares a tokenizer.",
             )
         passes = micro_batches(batch, settings.batch_tokens)
+        if self.imitation is not None and len(batch.imitate):
+            copied = copied * imitation_factors(self.imitation, batch, passes, self.parts, settings.head_chunk)
         values = {name: torch.zeros(len(batch.distill)) for name in ("logprob", "clipped", *(t.name for t in terms))}
         values["imitate"] = torch.zeros(len(batch.imitate))
         model, device = self.parts.model, self.parts.device

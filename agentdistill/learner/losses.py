@@ -157,6 +157,21 @@ def prepared(objective: Any, tokens: TokenStatistics) -> Any:
     return objective if prepare is None else replace(objective, divergence=prepare(tokens))
 
 
+@runtime_checkable
+class DemonstrationLoss(Protocol):
+    """A loss that also says what demonstrations count; to others `agentdistill imitate` is cross-entropy.
+
+    Attributes:
+        failures: whether it wants failed episodes among the demonstrations.
+    """
+
+    failures: bool
+
+    def imitation(self, tokens: TokenStatistics) -> Tensor:
+        """What each token's cross-entropy counts, float32 [N]; see `agentdistill.learner.imitation.Imitation`."""
+        ...
+
+
 def objective_at(loss: Loss | ScheduledLoss, progress: LearnerProgress) -> Objective:
     """The objective of the next batch."""
     return loss.at(progress) if isinstance(loss, ScheduledLoss) else loss.objective

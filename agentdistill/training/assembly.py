@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agentdistill.engines.base import Engine
     from agentdistill.envs.base import EnvironmentSource
     from agentdistill.envs.workers.source import SupervisedSource
+    from agentdistill.learner.imitation import Imitation
     from agentdistill.learner.learner import Learner
     from agentdistill.learner.losses import Loss, ScheduledLoss
     from agentdistill.teachers.base import Teacher
@@ -329,18 +330,19 @@ class Parts:
             dump_directory=dump_directory,
         )
 
-    def learner(self, dump_directory: Any, *, distil: bool) -> Learner:
+    def learner(self, dump_directory: Any, *, distil: bool, imitation: Imitation | None = None) -> Learner:
         """Makes the learner.
 
         Args:
             dump_directory: where a batch with a non-finite loss is written.
             distil: with the loss and weights of the recipe; False trains imitated turns only.
+            imitation: what imitated tokens count, without `distil`.
         """
         from agentdistill.learner.learner import Learner
 
         settings = self.learner_settings(dump_directory)
         if not distil:
-            return Learner(self.student, loss=None, settings=settings)
+            return Learner(self.student, loss=None, imitation=imitation, settings=settings)
         loss = self.loss if self.config.loss is not None else None
         return Learner(
             self.student,

@@ -1,19 +1,22 @@
 """Contrast between successes and failures of one task, in the style of QCRD (arXiv 2405.13014).
 
 QCRD contrasts a teacher's good rationales with those of earlier students. The many-to-one contrast over the episodes of
-one task, with s = (1/|y|) log pi(y):
+one task in the batch, with s = (1/|y|) log pi(y):
 
     L = mean_{successes i} -log( e^{s_i / tau} / (e^{s_i / tau} + sum_{failures j of the task} e^{s_j / tau}) )
 
 Unlike `redi` it stops: once the successes are far likelier than the failures nothing is pushed. Its gradient with
-respect to the log-probabilities is taken at the behaviour policy and enters as an advantage: (1 - P_i) / tau for a
-success, -sum_i P_ij / tau for a failure.
+respect to the log-probabilities is taken at the student before the step: (1 - P_i) / tau for a success, -sum_i P_ij /
+tau for a failure, spread over the episode's tokens.
 
-Differs from the paper: only the contrast is taken; the paper's discriminator weights and self-consistency filter are
-not in it, and its episodes come from the batch, so failures are those of the current student. Tasks whose episodes all
-succeed or all fail teach nothing. Proofs: the learner's gradient is that of the formula by automatic differentiation;
-groups do not touch each other; it vanishes as the margin grows. No teacher is in it: it is not zero at teacher =
-student.
+`agentdistill imitate` with this [loss] contrasts stored episodes (a teacher's, an earlier student's);
+`agentdistill train` the student's own of the batch, as an advantage; the teacher it needs is not asked anything. Tasks
+whose episodes in the batch all succeed or all fail teach nothing.
+
+Differs from the paper: only the contrast is taken; its discriminator's weights and self-consistency filter are not in
+it. Exact under `reduction = "token-mean"`. Proofs: the learner's gradient is that of the formula by automatic
+differentiation, for both ways, on a real model too; groups do not touch each other; it vanishes as the margin grows. No
+teacher is in it: it is not zero at teacher = student.
 """
 
 from __future__ import annotations
@@ -59,6 +62,8 @@ def contrast_advantage(tokens: TokenStatistics, config: ContrastConfig) -> Tenso
 class ContrastLoss:
     """See `ContrastConfig`."""
 
+    failures = True
+
     def __init__(self, config: ContrastConfig) -> None:
         """Keeps the options."""
         self.config = config
@@ -71,4 +76,8 @@ class ContrastLoss:
     @property
     def objective(self) -> Objective:
         """Successes against failures."""
-        return PolicyGradient(lambda tokens: contrast_advantage(tokens, self.config), advantage_clip=math.inf)
+        return PolicyGradient(self.imitation, advantage_clip=math.inf)
+
+    def imitation(self, tokens: TokenStatistics) -> Tensor:
+        """What demonstrated tokens count."""
+        return contrast_advantage(tokens, self.config)

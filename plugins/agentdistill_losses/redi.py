@@ -5,14 +5,16 @@ Imitation throws failures away. Here they are pushed down, more gently than succ
     L = -mean_{successes} (1/|y|) log pi(y) + alpha mean_{failures} (1/|y|) log pi(y),     alpha = 0.8
 
 alpha = 0 is length-normalised imitation of the successes, alpha = 1 collapses (the paper). With `focus` > 0 a failure
-counts by exp(focus mean log pi_old), those the student finds likely more (an option of the released code). The
-successes and failures are the student's own episodes of the batch; the teacher is not asked.
+counts by exp(focus mean log pi): those the student finds likely count more (an option of the released code).
 
-Differs from the paper, which is offline and has a teacher's episodes on both sides: here the pairs are on-policy,
-through PPO's clip, which makes the push down bounded. The length is the episode's number of trained tokens, exact
-under `reduction = "token-mean"`. Proofs: the learner's gradient is that of the formula by automatic differentiation;
-ratio of gradients; alpha = 0; invariance to the length of the other episodes. No teacher is in it, so teacher =
-student says nothing: the loss is not zero there.
+`agentdistill imitate` with this [loss] is the paper's second stage: stored episodes, failures among them
+(`demonstrations.source`), after a first stage of plain imitation. `agentdistill train` does the same with the student's
+own episodes of the batch, through PPO's clip, which bounds the push; the teacher it needs is not asked anything.
+
+Differs from the paper: the means are those of a batch, which need not have as many failures as successes. The length
+is the episode's number of trained tokens, exact under `reduction = "token-mean"`. Proofs: the learner's gradient is
+that of the formula by automatic differentiation, for both ways, on a real model too; ratio of gradients; alpha = 0;
+length. No teacher is in it, so it is not zero at teacher = student.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ def redi_advantage(tokens: TokenStatistics, config: RediConfig) -> Tensor:
 class RediLoss:
     """See `RediConfig`."""
 
+    failures = True
+
     def __init__(self, config: RediConfig) -> None:
         """Keeps the options."""
         self.config = config
@@ -67,4 +71,8 @@ class RediLoss:
     @property
     def objective(self) -> Objective:
         """Successes up, failures down."""
-        return PolicyGradient(lambda tokens: redi_advantage(tokens, self.config), advantage_clip=math.inf)
+        return PolicyGradient(self.imitation, advantage_clip=math.inf)
+
+    def imitation(self, tokens: TokenStatistics) -> Tensor:
+        """What demonstrated tokens count."""
+        return redi_advantage(tokens, self.config)
