@@ -53,6 +53,7 @@ def imitation_factors(
 
 def _statistics(batch: LearnerBatch, logprob: Tensor) -> TokenStatistics:
     at = batch.imitate
+    assert batch.facts is not None  # batches of episodes have them
     unknown = torch.full_like(logprob, torch.nan)
     column = turn_columns(at.trajectory, at.turn)
     # A turn is written in one row, so its tokens are numbered from the first of them.

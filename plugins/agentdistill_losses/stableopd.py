@@ -5,13 +5,15 @@ advantage. Two anchors stop it: a KL to the student as the run began, and cross-
 
     A_t = (log pi_T - log pi_old) - beta (log pi_old - log pi_0),     L = L_PG(A) + lambda L_CE(gold)
 
-beta = 0.01 here. The gold mix is not the loss's to fetch: let a curriculum have the expert play a share of the episodes
-with the role `imitate` (`guided`, guide = "expert", guide_role = "imitate"), lambda is `optim.imitation`, 0.1.
+beta = 0.01 here. The gold mix is not the loss's to fetch: the curriculum `guided` with guide = "expert", imitate =
+true and both shares at 0.1 has the expert play a tenth of the turns, and they are imitated; lambda is
+`optim.imitation`, 0.1.
 
-Differs from the paper: its beta and lambda are not stated; these are those of a reproduction. The KL is sampled, as an
-advantage, so that it goes through the same clip. Proofs: the expected gradient is that of KL(q || p) + beta KL(q ||
-q_0) by enumeration; beta = 0 is plain distillation; teacher = student = initial student gives zero (teacher = student
-alone does not, once the student has left where it began: the anchor pulls back).
+Differs from the paper: gold turns in the student's own episodes instead of gold episodes; its beta and lambda are not
+stated; these are those of a reproduction. The KL is sampled, as an advantage, so that it goes through the same clip.
+Proofs: the expected gradient is that of KL(q || p) + beta KL(q || q_0) by enumeration; beta = 0 is plain distillation;
+teacher = student = initial student gives zero (teacher = student alone does not, once the student has left where it
+began: the anchor pulls back).
 """
 
 from __future__ import annotations
