@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("agentdistill.cli.train:train", "Train a student from a recipe."),
     "eval": ("agentdistill.cli.eval:evaluate", "Evaluate a student over a panel."),
     "collect": ("agentdistill.cli.collect:collect", "Write expert or model episodes to disk."),
+    "select": ("agentdistill.cli.select:select", "Choose the collected episodes that are worth imitating."),
     "sft": ("agentdistill.cli.sft:sft", "Train a student on collected episodes."),
     "play": ("agentdistill.cli.play:play", "Play an environment in the terminal."),
     "envs": ("agentdistill.cli.envs:envs", "List and check environments."),

@@ -160,7 +160,7 @@ class ChatClient:
         except self._http.HTTPError as error:
             raise EndpointError(
                 f"{config.url} cannot be reached.",
-                f"{type(error).__name__}: {self._clean(str(error)) or 'the connection broke'}.",
+                f"{type(error).__name__}: {self._clean(str(error)).rstrip('.') or 'the connection broke'}.",
                 "Check that the server runs and that the address is right.",
                 transient=True,
             ) from error

@@ -115,6 +115,15 @@ def agentdistill_register_curricula(register: Register) -> None:
 
 
 @hookspec
+def agentdistill_register_selections(register: Register) -> None:
+    """Registers selections of collected episodes, for `agentdistill select`.
+
+    Target: function (candidates, config) -> one `agentdistill.training.selection.Worth` per `Candidate`. Its attribute
+    `needs`, if it has one, names the models it compares: "student", "teacher", "distilled"; `uses` those it can use.
+    """
+
+
+@hookspec
 def agentdistill_register_trackers(register: Register) -> None:
     """Registers trackers.
 

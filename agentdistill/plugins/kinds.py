@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
         _kind("surrogate", "surrogates", "advantage and importance ratio -> loss"),
         _kind("filter", "filters", "which turns of a batch may be trained"),
         _kind("curriculum", "curricula", "who plays which turn, from where, how deep"),
+        _kind("selection", "selections", "which collected episodes are worth imitating"),
         _kind("tracker", "trackers", "where metrics go", "directory"),
         _kind("benchmark", "benchmarks", "named panels with their published protocol"),
         _kind("model", "models", "named model directories that ship with a plugin"),

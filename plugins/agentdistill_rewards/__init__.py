@@ -30,3 +30,27 @@ def agentdistill_register_rewards(register):
         "tool-use", "tool_use", "tool_use", "ToolUseConfig", "SOD's outcome with credit for tool calls in lost episodes"
     )
     rule("adaptthink", "adaptthink", "no_thinking", "NoThinkingConfig", "AdaptThink's bonus for turns without thinking")
+    rule(
+        "llm-judge", "llm_judge", "LLMJudge", "LLMJudgeConfig", "a model behind an endpoint scores episodes by a rubric"
+    )
+    rule(
+        "pairwise-judge", "pairwise_judge", "PairwiseJudge", "PairwiseJudgeConfig", "a model compares a task's episodes"
+    )
+    rule(
+        "process-judge",
+        "process_judge",
+        "ProcessJudge",
+        "ProcessJudgeConfig",
+        "a model scores every turn and the whole",
+    )
+    rule(
+        "arbiter", "arbiter", "Arbiter", "ArbiterConfig", "a model compares each action with another at the same state"
+    )
+    rule(
+        "gate-judge",
+        "gate_judge",
+        "GateJudge",
+        "GateJudgeConfig",
+        "a model says which turns need the teacher (for `sage`)",
+    )
+    rule("mpo", "meta_judge", "MetaJudge", "MetaJudgeConfig", "an LLM judge whose rubric a second model keeps revising")
