@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agentdistill.conversation.base import Situation
 from agentdistill.envs.base import EnvironmentSource
 from agentdistill.errors import EnvironmentFailure
 from agentdistill.evaluate.published import protocol_notes
 from agentdistill.evaluate.result import EvalResult
 from agentdistill.evaluate.run import conditions_of, episode_seed, outcome_of
 from agentdistill.provenance import neutral
-from agentdistill.records import Actor, LossRole, Panel, StopReason, Trajectory
-from agentdistill.rollout.episode import Episode, EpisodeRequest, RolloutSettings
-
-if TYPE_CHECKING:
-    from agentdistill.envs.base import TextEnv
+from agentdistill.records import Actor, Panel, StopReason, Trajectory
+from agentdistill.rollout.episode import EpisodeRequest, RolloutSettings
+from agentdistill.rollout.scripted import GiveUp, play_actions
 
 PLAYERS = "the environment's expert, full depth"
 """Who plays; part of the protocol."""
@@ -54,22 +53,11 @@ def evaluate_expert(
     settings = dataclasses.replace(settings, want_expert=True)
     began = time.perf_counter()
     protocol = {**conditions_of(source, settings, PLAYERS)}
-    played: list[Trajectory] = []
-    env: TextEnv | None = None
-    try:
-        for position, task in enumerate(panel.tasks):
-            env = env if env is not None else source.make()
-            request = EpisodeRequest(task=task, seed=episode_seed(seed, position, task.key))
-            trajectory = _follow(Episode(request, env, None, settings))
-            played.append(trajectory)
-            if on_episode is not None:
-                on_episode(trajectory)
-            if trajectory.stop is StopReason.ABORTED:
-                env.close()
-                env = None
-    finally:
-        if env is not None:
-            env.close()
+    requests = [
+        EpisodeRequest(task=task, seed=episode_seed(seed, position, task.key))
+        for position, task in enumerate(panel.tasks)
+    ]
+    played = play_actions(requests, source=source, policy=_advice, settings=settings, on_episode=on_episode)
     if not any(trajectory.steps or trajectory.stop is StopReason.ABORTED for trajectory in played):
         raise EnvironmentFailure(
             f"The environment `{source.name}` has no expert.",
@@ -92,12 +80,7 @@ def evaluate_expert(
     )
 
 
-def _follow(episode: Episode) -> Trajectory:
-    episode.begin()
-    while episode.stop is None:
-        action = episode.info.get("expert_action")
-        if action is None:
-            episode.give_up(StopReason.FAILURE, "the expert had no action to offer")
-        else:
-            episode.act(action, action, actor=Actor.EXPERT, loss_role=LossRole.IMITATE)
-    return episode.trajectory([])
+def _advice(situation: Situation, info: Mapping[str, Any]) -> str | GiveUp:
+    """The expert's action; without one the episode is lost."""
+    action: str | None = info.get("expert_action")
+    return GiveUp(StopReason.FAILURE, "the expert had no action to offer") if action is None else action

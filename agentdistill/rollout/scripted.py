@@ -28,9 +28,22 @@ class Move:
     loss_role: LossRole = LossRole.IMITATE
 
 
-Policy = Callable[[Situation, Mapping[str, Any]], "str | Move | None"]
-"""(situation, the environment's info) -> what to do; None ends the episode. `situation.steps` is empty on the first
-turn of an episode."""
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The end of an episode by a policy that knows no way on.
+
+    Attributes:
+        stop: why the episode stopped, as its trajectory says it.
+        why: in words, kept in `meta["error"]`.
+    """
+
+    stop: StopReason
+    why: str
+
+
+Policy = Callable[[Situation, Mapping[str, Any]], "str | Move | GiveUp | None"]
+"""(situation, the environment's info) -> what to do; None ends the episode as aborted. `situation.steps` is empty on
+the first turn of an episode."""
 
 
 def environment_expert(situation: Situation, info: Mapping[str, Any]) -> str | None:
@@ -89,7 +102,9 @@ def play_actions(
 def _move(episode: Episode, policy: Policy, context: ContextPolicy | None, actor: Actor) -> None:
     answer = policy(episode.situation, episode.info)
     if answer is None:
-        episode.give_up(StopReason.ABORTED, "the policy had no action to offer")
+        answer = GiveUp(StopReason.ABORTED, "the policy had no action to offer")
+    if isinstance(answer, GiveUp):
+        episode.give_up(answer.stop, answer.why)
         return
     move = Move(answer) if isinstance(answer, str) else answer
     response = move.action if context is None else context.render_action(move.action)
