@@ -1,7 +1,8 @@
-"""A real MCP server over standard input and output, started by the tests."""
+"""A real MCP server, started by the tests: over standard input and output, or over HTTP when it is given a port."""
 
 from __future__ import annotations
 
+import sys
 import time
 
 from mcp.server.mcpserver import MCPServer
@@ -35,4 +36,7 @@ def floods() -> str:
 
 
 if __name__ == "__main__":
-    server.run()
+    if len(sys.argv) > 1:
+        server.run("streamable-http", port=int(sys.argv[1]))
+    else:
+        server.run()

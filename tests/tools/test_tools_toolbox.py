@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -205,6 +207,46 @@ def test_an_mcp_tool_that_hangs_is_given_up() -> None:
     finally:
         server.close()
     assert not [line for line in _command_lines() if TOY in line]
+
+
+def test_tools_of_a_server_that_is_somewhere_else() -> None:
+    """Over streamable HTTP, from a server of its own that goes away while it is used."""
+    threads = threading.active_count()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    there = subprocess.Popen([sys.executable, TOY, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        _answers(port, there)
+        server = McpServerConfig(url=f"http://127.0.0.1:{port}/mcp", tools=("fails", "add"))
+        box = Toolbox(ToolsConfig(tools=("calculator",), mcp={"far": server}, tool_seconds=20.0))
+        try:
+            assert box.names == ["calculator", "fails", "add"]
+            assert box.call(Call("add", {"a": 40, "b": 2})).text == "42"
+            assert box.call(Call("add", {"a": "x"})).failed and box.call(Call("fails", {})).failed
+            there.kill()
+            there.wait()
+            assert box.call(Call("add", {"a": 1, "b": 2})).failed
+        finally:
+            box.close()
+        with pytest.raises(EnvironmentFailure, match=r"`far` did not answer.*Try its address in a browser"):
+            McpServer("far", server, 5.0)
+    finally:
+        there.kill()
+        there.wait()
+    assert threading.active_count() == threads
+
+
+def _answers(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Waits until somebody listens."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert process.poll() is None, "the server ended"
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server does not listen")
 
 
 def test_an_mcp_server_that_cannot_be_had_is_one_sentence() -> None:
