@@ -1,21 +1,12 @@
-"""Fixtures of the ALFWorld tests: a cache of their own, and data where `$ALFWORLD_DATA` points."""
+"""Fixtures of the ALFWorld tests: data where `$ALFWORLD_DATA` points, and few games where few are enough."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder that starts empty and that no user shares."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTDISTILL_CACHE", str(folder))
-        yield folder
 
 
 @pytest.fixture

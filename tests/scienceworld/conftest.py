@@ -1,4 +1,4 @@
-"""Fixtures of the ScienceWorld tests: a cache of their own, and one JVM for all of them."""
+"""One JVM for all ScienceWorld tests."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ import pytest
 from agentdistill_scienceworld.config import ScienceWorldConfig
 from agentdistill_scienceworld.env import ScienceWorldEnv
 from agentdistill_scienceworld.source import ScienceWorldSource
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder that starts empty and that no user shares."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTDISTILL_CACHE", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="session")

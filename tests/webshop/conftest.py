@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,8 @@ from agentdistill_webshop.source import WebshopSource
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session", autouse=True)
-def webshop_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of this session's own."""
-    folder = tmp_path_factory.mktemp("webshop_cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTDISTILL_CACHE", str(folder))
-        yield folder
-
-
 @pytest.fixture(scope="session")
-def shop(webshop_cache: Path) -> WebshopSource:
+def shop(own_cache: Path) -> WebshopSource:
     """A generated catalogue with every split."""
     return WebshopSource(WebshopConfig(generated=GeneratedConfig(products=420)))
 
