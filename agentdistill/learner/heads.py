@@ -6,13 +6,14 @@ models whose logits are exactly `hidden @ weight.T (+ bias)`, so it is checked o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from agentdistill.errors import TrainingError
+from agentdistill.learner.rows_attention import attend_within, attending, takes_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class SplitModel:
         model: the whole model.
         decoder: makes the last hidden states.
         output: the output layer.
+        packs: whether rows can be fed one behind the other, so that padding costs nothing.
     """
 
     model: nn.Module
     decoder: nn.Module
     output: nn.Module
+    packs: bool = False
 
     @property
     def weight(self) -> Tensor:
@@ -54,15 +57,34 @@ class SplitModel:
         """Last hidden states of right-padded rows.
 
         A causal model needs no mask for padding on the right: nothing looks at it. Without one, attention takes its
-        fast causal path. `split_model` checks that what follows a token does not change its state.
+        fast causal path. `split_model` checks that what follows a token does not change its state. Where the model
+        can take rows one behind the other, padding is not even computed.
 
         Args:
-            input_ids: int64 [R, L].
+            input_ids: int64 [R, L], right-padded with -1.
 
         Returns:
-            [R, L, D]; position t predicts token t + 1.
+            [R, L, D]; position t predicts token t + 1. States of padding mean nothing.
         """
-        return self.decoder(input_ids=input_ids.to(self.device), use_cache=False).last_hidden_state
+        real = input_ids >= 0
+        padded = not bool(real.all())
+        if padded and self.packs and not self._recomputes:
+            positions = torch.arange(input_ids.shape[1]).expand_as(input_ids)[real][None]
+            with attending(self.decoder, attend_within(real.sum(dim=1).tolist())):
+                output = self.decoder(input_ids=input_ids[real][None], position_ids=positions, use_cache=False)
+            flat = output.last_hidden_state[0]
+            states = flat.new_zeros(*input_ids.shape, flat.shape[-1])
+            states[real] = flat
+            return states
+        ids = input_ids.clamp(min=0) if padded else input_ids
+        return self.decoder(input_ids=ids.to(self.device), use_cache=False).last_hidden_state
+
+    @property
+    def _recomputes(self) -> bool:
+        """Whether layers will run once more in the backward pass, when rows are no longer known."""
+        return torch.is_grad_enabled() and any(
+            getattr(module, "gradient_checkpointing", False) for module in self.decoder.modules()
+        )
 
 
 def unwrap(model: Any) -> nn.Module:
@@ -111,6 +133,7 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
             logits = nn.functional.linear(states, parts.weight, parts.bias)
             same = logits.shape == expected.shape
             gap = float((logits.float().log_softmax(-1) - expected).abs().max()) if same else float("inf")
+            parts = replace(parts, packs=takes_rows(decoder) and _packs(parts, tolerance))
     finally:
         module.train(training)
     allowed = tolerance if parts.weight.dtype == torch.float32 else 100 * tolerance
@@ -122,6 +145,14 @@ def split_model(model: Any, tolerance: float = 1e-3) -> SplitModel:
             "Choose a model with a plain output layer, and leave `lm_head` out of the LoRA targets.",
         )
     return parts
+
+
+def _packs(parts: SplitModel, tolerance: float) -> bool:
+    """Whether two rows fed one behind the other have the states they have alone."""
+    rows = torch.tensor([[0, 1, 2, 3, 4], [2, 1, 0, -1, -1]]).clamp(max=len(parts.weight) - 1)
+    packed, alone = replace(parts, packs=True).hidden(rows), parts.hidden(rows)
+    largest = float(alone.abs().max())
+    return float((packed - alone)[rows >= 0].abs().max()) <= tolerance * max(largest, 1.0)
 
 
 def enable_checkpointing(model: Any) -> None:

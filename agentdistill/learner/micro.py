@@ -35,7 +35,7 @@ class MicroBatch:
 
     Attributes:
         rows: indices into `LearnerBatch.rows`.
-        input_ids: int64 [R, L], right-padded with 0.
+        input_ids: int64 [R, L], right-padded with -1.
         tokens: tokens that are not padding.
         distill: where the distilled tokens are.
         imitate: where the imitated tokens are.
@@ -69,9 +69,9 @@ def plan_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def pad_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Right-pads int64 rows with 0 to [R, L]."""
+    """Right-pads int64 rows with -1, which is nobody's token, to [R, L]."""
     width = max(len(row) for row in rows)
-    input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    input_ids = torch.full((len(rows), width), -1)
     for line, row in enumerate(rows):
         input_ids[line, : len(row)] = row
     return input_ids
