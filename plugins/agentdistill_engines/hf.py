@@ -61,9 +61,10 @@ class HfEngine:
             )
         self._cache = SlotCache()
         self._table: SlotTable | None = SlotTable(self._cache, self._most) if config.kv_reuse else None
+        self._by_rows = False
         if config.kv_reuse:
             with _Evaluating(self._model):
-                require_reuse(self._model, self._context)
+                self._by_rows = require_reuse(self._model, self._context)
 
     @property
     def context_length(self) -> int:
@@ -150,7 +151,7 @@ class HfEngine:
         # Until the batch is through, the slots hold a mixture: if it fails half-way, nothing stale may be found.
         for request in rows:
             table.store(request.session, np.zeros(0, dtype=np.int64))
-        stepper = ReuseStepper(self._model, self._cache, table, prompts, stored)
+        stepper = ReuseStepper(self._model, self._cache, table, prompts, stored, self._by_rows)
         generations = decode(stepper, rows, sampling, [room[index] for index in order])
         results: list[Generation] = [generations[0]] * len(rows)
         for index, request, prompt, generation in zip(order, rows, prompts, generations, strict=True):

@@ -10,14 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from agentdistill_engines.prefill import MASK_ELEMENTS, PASS_TOKENS, prefill_rows
 from agentdistill_engines.slots import SlotCache, SlotTable
 
 PASS_COST = 64
 """What starting one more forward pass costs, in tokens of compute (0.7M-parameter model on one CPU core: about 70)."""
-PASS_TOKENS = 16384
-"""Most tokens, padding included, of one forward pass."""
-MASK_ELEMENTS = 2**25
-"""Most elements of one attention mask; long prompts are fed in pieces that keep under it."""
 
 
 class ReuseStepper:
@@ -32,6 +29,7 @@ class ReuseStepper:
         table: its table, for moving slots.
         prompts: the full prompt of each row.
         stored: how many leading tokens of each are in the cache already; fewer than the prompt has.
+        by_rows: feed prompts one behind the other instead of padded (see `prefill_rows`).
     """
 
     def __init__(
@@ -41,15 +39,19 @@ class ReuseStepper:
         table: SlotTable,
         prompts: Sequence[npt.NDArray[np.int64]],
         stored: Sequence[int],
+        by_rows: bool = False,
     ) -> None:
         self._model, self._cache, self._table = model, cache, table
         self._prompts, self._stored = prompts, stored
         self._lengths = np.asarray([len(prompt) for prompt in prompts], dtype=np.int64)
         self._device = model.device
         self._dtype = model.dtype
+        self._by_rows = by_rows
 
     def first(self) -> torch.Tensor:
         """Feeds the prompts; returns the logits [rows, V] of each row's first new token."""
+        if self._by_rows:
+            return prefill_rows(self._model, self._cache, self._prompts, self._stored)
         fresh = [len(prompt) - have for prompt, have in zip(self._prompts, self._stored, strict=True)]
         result: torch.Tensor | None = None
         for rows in groups(fresh):

@@ -32,6 +32,7 @@ class SlotCache(Cache):
         self._slot_index: torch.Tensor | None = None
         self._position: torch.Tensor | None = None
         self._source: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._flat = False
 
     def reserve(self, slots: int, capacity: int) -> None:
         """Makes room for that many slots of that many tokens and keeps what is stored.
@@ -71,7 +72,19 @@ class SlotCache(Cache):
                 column and every row is stored.
         """
         self._rows, self._length, self._query = rows, length, query
-        self._slot_index, self._position, self._source = slot_index, position, source
+        self._slot_index, self._position, self._source, self._flat = slot_index, position, source, False
+
+    def aim_rows(self, slot_index: torch.Tensor, position: torch.Tensor) -> None:
+        """Sets up a forward pass over one sequence in which the new tokens of several slots lie one behind the other.
+
+        `update` then returns all slots whole; whoever attends takes what belongs to each row.
+
+        Args:
+            slot_index: int64 [T], slot of each token.
+            position: int64 [T], its position in that slot.
+        """
+        self._rows, self._length, self._query = slice(None), self._capacity, len(position)
+        self._slot_index, self._position, self._source, self._flat = slot_index, position, None, True
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -90,19 +103,20 @@ class SlotCache(Cache):
         return like.new_zeros(self._slots, like.shape[1], self._capacity, like.shape[3])
 
     def _write(self, store: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        new = new[:, :, 0] if self._source is None else new.transpose(1, 2)[self._source]
+        if self._flat:
+            new = new[0].transpose(0, 1)
+        else:
+            new = new[:, :, 0] if self._source is None else new.transpose(1, 2)[self._source]
         store[self._slot_index, :, self._position] = new
         return store[self._rows, :, : self._length]
 
     def swap(self, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], length: int) -> None:
         """Exchanges the first `length` positions of pairs of slots."""
+        here, there = (torch.from_numpy(np.concatenate(pair)) for pair in ((left, right), (right, left)))
         for pair in self._store:
             for store in pair or ():
-                a = torch.from_numpy(left).to(store.device)
-                b = torch.from_numpy(right).to(store.device)
-                kept = store[a, :, :length]
-                store[a, :, :length] = store[b, :, :length]
-                store[b, :, :length] = kept
+                part = store[:, :, :length]
+                part.index_copy_(0, here.to(store.device), part.index_select(0, there.to(store.device)))
 
     def clear(self) -> None:
         """Zeroes everything, so that values of broken weights cannot live on."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from agentdistill.errors import ConfigError
+from agentdistill.learner.rows_attention import takes_rows
 from agentdistill_engines.plain import accepted
 from agentdistill_engines.reuse import ReuseStepper
 from agentdistill_engines.slots import SlotCache, SlotTable
@@ -15,7 +16,7 @@ from agentdistill_engines.slots import SlotCache, SlotTable
 TURN_OFF = "Set `engine.kv_reuse = false`: every turn is then prefilled anew; slower, but it works for every model."
 
 
-def require_reuse(model: Any, context_length: int) -> None:
+def require_reuse(model: Any, context_length: int) -> bool:
     """Stops unless the model can keep ragged conversations in a slot cache.
 
     First by what its config says, then by trying: two conversations of different lengths over two turns must give
@@ -24,6 +25,9 @@ def require_reuse(model: Any, context_length: int) -> None:
     Args:
         model: the model, in eval mode.
         context_length: most tokens of a row.
+
+    Returns:
+        Whether prompts can be fed one behind the other instead of padded.
 
     Raises:
         ConfigError: it cannot; the message says why and which setting avoids the cache.
@@ -50,7 +54,10 @@ def require_reuse(model: Any, context_length: int) -> None:
             "Its forward pass does not take position ids, a cache object and `logits_to_keep`.",
             TURN_OFF,
         )
-    difference, allowed = _largest_difference(model), 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.25
+    difference, allowed = (
+        _largest_difference(model, by_rows=False),
+        1e-3 if model.dtype in (torch.float32, torch.float64) else 0.25,
+    )
     if not difference <= allowed:
         raise ConfigError(
             f"The KV cache of {name} cannot be kept across turns: in a trial its log-probabilities differed by "
@@ -58,6 +65,7 @@ def require_reuse(model: Any, context_length: int) -> None:
             "It does not take attention masks and position ids per row as other models do.",
             TURN_OFF,
         )
+    return takes_rows(model) and _largest_difference(model, by_rows=True) <= allowed
 
 
 def _partial_attention(config: Any, context_length: int) -> str:
@@ -77,7 +85,7 @@ def _partial_attention(config: Any, context_length: int) -> str:
 
 
 @torch.no_grad()
-def _largest_difference(model: Any) -> float:
+def _largest_difference(model: Any, by_rows: bool) -> float:
     """Largest difference of a log-probability between the slot cache and plain forward passes."""
     vocabulary = int(model.config.get_text_config().vocab_size)
     ids = np.random.Generator(np.random.PCG64(0)).integers(0, vocabulary, size=(2, 12))
@@ -87,7 +95,7 @@ def _largest_difference(model: Any) -> float:
     worst = 0.0
     for ends, stored in (((5, 3), (0, 0)), ((7, 12), (5, 3))):
         prompts = [ids[0, : ends[0]], ids[1, : ends[1]]]
-        logits = ReuseStepper(model, cache, table, prompts, stored).first()
+        logits = ReuseStepper(model, cache, table, prompts, stored, by_rows).first()
         for row, prompt in enumerate(prompts):
             plain = model(input_ids=torch.from_numpy(prompt)[None].to(model.device), use_cache=False).logits[0, -1]
             gap = plain.float().log_softmax(-1) - logits[row].float().log_softmax(-1)

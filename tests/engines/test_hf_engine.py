@@ -156,15 +156,18 @@ def test_a_long_first_prompt_does_not_pad_the_others(model):
     assert tokens == 20 * 10 + 600
 
 
-def test_a_long_prompt_is_fed_in_pieces_with_the_same_result(model, monkeypatch):
+@pytest.mark.parametrize(("by_rows", "expected"), [(False, 5), (True, 4)])
+def test_a_long_prompt_is_fed_in_pieces_with_the_same_result(model, monkeypatch, by_rows, expected):
     text = Conversations(rows=1, seed=6).text(150, 151)
     requests = [GenerationRequest("a", text), GenerationRequest("b", text[:97])]
     sampling = Sampling(4, (), 0.0)
+    monkeypatch.setattr("agentdistill_engines.support.takes_rows", lambda model: by_rows)
     monkeypatch.setattr("agentdistill_engines.reuse.PASS_COST", 10_000)
-    monkeypatch.setattr("agentdistill_engines.reuse.PASS_TOKENS", 64)
+    for module in ("reuse", "prefill"):
+        monkeypatch.setattr(f"agentdistill_engines.{module}.PASS_TOKENS", 64)
     engine = engine_for(model)
     passes = computed(model, lambda: engine.generate(requests, Sampling(1, (), 0.0)))[0]
-    assert passes == 5
+    assert passes == expected
     engine.sync(1)
     for request, generation in zip(requests, engine.generate(requests, sampling), strict=True):
         assert_same(generation, reference(model, request, sampling))
