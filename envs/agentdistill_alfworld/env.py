@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
-from pydantic import ValidationError
-
-from agentdistill.envs.spaces import Utf8Text
-from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins.suggest import hint
+from agentdistill.envs.task_env import TaskEnv
+from agentdistill.errors import DataError, EnvironmentFailure
 from agentdistill.records import Task
 from agentdistill_alfworld.config import AlfworldConfig
 from agentdistill_alfworld.engine import TextGame
@@ -18,11 +14,8 @@ from agentdistill_alfworld.experts import Advisor, make_advisor
 from agentdistill_alfworld.games import Playable
 from agentdistill_alfworld.source import AlfworldSource
 
-OPTIONS = ("task", "expert")
-"""Keys of the `options` of `reset`."""
 
-
-class AlfworldEnv(gymnasium.Env[str, str]):
+class AlfworldEnv(TaskEnv[AlfworldSource, AlfworldConfig]):
     """One household, one task, in text.
 
     Reward is 1 in the step that reaches the goal, else 0; `terminated` is True then and only then, by the engine's
@@ -39,15 +32,12 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         ConfigError: an option is wrong.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    title = "ALFWorld"
+    source_class = AlfworldSource
+    config_class = AlfworldConfig
 
     def __init__(self, *, source: AlfworldSource | None = None, render_mode: str | None = None, **options: Any) -> None:
-        if source is not None and options:
-            raise ConfigError("AlfworldEnv takes a source or options, not both.", do="Put the options into the source.")
-        self.source = source or AlfworldSource(_config(options))
-        self.render_mode = render_mode
-        self.action_space = Utf8Text()
-        self.observation_space = Utf8Text()
+        super().__init__(source=source, render_mode=render_mode, **options)
         self._real: Any = None
         self._loaded: Playable | None = None
         self._game: TextGame | None = None
@@ -58,11 +48,6 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self._wants_expert = False
         self._over = False
         self._task: Task | None = None
-
-    @property
-    def config(self) -> AlfworldConfig:
-        """The options of the environment."""
-        return self.source.config
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode.
@@ -79,13 +64,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
             ConfigError: an option is unknown.
             DataError: the task or its split is unknown, its data is missing, or its game file is damaged.
         """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(
-                    f"reset() has no option `{name}`.{hint(name, OPTIONS)}", f"Its options are {', '.join(OPTIONS)}."
-                )
+        given = self._begin(seed, options)
         self._task = self._choose(given.get("task"))
         self._wants_expert = bool(given.get("expert", False))
         self._release_advisor()
@@ -163,16 +142,6 @@ class AlfworldEnv(gymnasium.Env[str, str]):
             self._real.close()
             self._real = None
 
-    def _choose(self, task: Task | str | None) -> Task:
-        if isinstance(task, Task):
-            if task.env != self.source.name:
-                raise DataError(f"The task `{task.key}` is of the environment `{task.env}`, not `{self.source.name}`.")
-            return task
-        if task is not None:
-            return self.source.task(task)
-        tasks = self.source.tasks(self.config.split)
-        return tasks[int(self.np_random.integers(len(tasks)))]
-
     def _load(self, playable: Playable) -> TextGame:
         if self.config.engine == "fast":
             from agentdistill_alfworld.fast import FastGame
@@ -217,16 +186,3 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         if self._wants_expert:
             info["expert_action"] = self.expert_action()
         return info
-
-
-def _config(options: Mapping[str, Any]) -> AlfworldConfig:
-    """Validates constructor arguments as a recipe's section would be."""
-    for name in options:
-        if name not in AlfworldConfig.model_fields:
-            known = AlfworldConfig.model_fields
-            raise ConfigError(f"ALFWorld has no option `{name}`.{hint(name, known)}", f"It has {', '.join(known)}.")
-    try:
-        return AlfworldConfig(**options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
-        raise ConfigError("An option of ALFWorld is wrong.", f"{problems}.", "Correct it.") from error

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
-from pydantic import ValidationError
-
-from agentdistill.envs.spaces import Utf8Text
+from agentdistill.envs.task_env import TaskEnv
 from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins.suggest import hint
 from agentdistill.records import Task
 from agentdistill_scienceworld.config import ScienceWorldConfig
 from agentdistill_scienceworld.gold import GoldPath, gold_actions
@@ -18,16 +14,13 @@ from agentdistill_scienceworld.simulator import Outcome, Simulator
 from agentdistill_scienceworld.source import ScienceWorldSource
 from agentdistill_scienceworld.variations import SIZES, SPLITS, variations
 
-OPTIONS = ("task", "expert")
-"""Keys of the `options` of `reset`."""
-
 FULL_SCORE = 100
 
 _HIDDEN_FORMS = ("reset task", "task")
 """Forms left out of the compact prompt: one undoes the episode, the other repeats what the prompt says anyway."""
 
 
-class ScienceWorldEnv(gymnasium.Env[str, str]):
+class ScienceWorldEnv(TaskEnv[ScienceWorldSource, ScienceWorldConfig]):
     """One variation of one task, in text.
 
     `info["score"]` is the simulator's, from -100 to 100 points; the reward of a step is its change, divided by 100.
@@ -47,19 +40,14 @@ class ScienceWorldEnv(gymnasium.Env[str, str]):
         ConfigError: an option is wrong.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    title = "ScienceWorld"
+    source_class = ScienceWorldSource
+    config_class = ScienceWorldConfig
 
     def __init__(
         self, *, source: ScienceWorldSource | None = None, render_mode: str | None = None, **options: Any
     ) -> None:
-        if source is not None and options:
-            raise ConfigError(
-                "ScienceWorldEnv takes a source or options, not both.", do="Put the options into the source."
-            )
-        self.source = source or ScienceWorldSource(_config(options))
-        self.render_mode = render_mode
-        self.action_space = Utf8Text()
-        self.observation_space = Utf8Text()
+        super().__init__(source=source, render_mode=render_mode, **options)
         self._simulator: Simulator | None = None
         self._task: Task | None = None
         self._path: GoldPath | None = None
@@ -68,11 +56,6 @@ class ScienceWorldEnv(gymnasium.Env[str, str]):
         self._outcome: Outcome | None = None
         self._steps = 0
         self._over = False
-
-    @property
-    def config(self) -> ScienceWorldConfig:
-        """The options of the environment."""
-        return self.source.config
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode.
@@ -91,13 +74,7 @@ class ScienceWorldEnv(gymnasium.Env[str, str]):
             MissingExtraError: Java or the extra is not installed.
             EnvironmentFailure: the simulator failed.
         """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(
-                    f"reset() has no option `{name}`.{hint(name, OPTIONS)}", f"Its options are {', '.join(OPTIONS)}."
-                )
+        given = self._begin(seed, options)
         self._outcome = None  # a world that cannot be loaded must not leave the last one in play
         task = self._choose(given.get("task"))
         name, number = self._variation(task)
@@ -156,16 +133,6 @@ class ScienceWorldEnv(gymnasium.Env[str, str]):
             simulator, self._simulator = self._simulator, None
             simulator.close()
 
-    def _choose(self, task: Task | str | None) -> Task:
-        if isinstance(task, Task):
-            if task.env != self.source.name:
-                raise DataError(f"The task `{task.key}` is of the environment `{task.env}`, not `{self.source.name}`.")
-            return task
-        if task is not None:
-            return self.source.task(task)
-        tasks = self.source.tasks(self.config.split)
-        return tasks[int(self.np_random.integers(len(tasks)))]
-
     def _variation(self, task: Task) -> tuple[str, int]:
         name, _, number = task.key.rpartition("/")
         known = name in SIZES and task.split in SPLITS and number in map(str, variations(name, task.split))
@@ -223,16 +190,3 @@ class ScienceWorldEnv(gymnasium.Env[str, str]):
         if self._path is not None:
             info["expert_action"] = None if won else self._path.action()
         return info
-
-
-def _config(options: Mapping[str, Any]) -> ScienceWorldConfig:
-    """Validates constructor arguments as a recipe's section would be."""
-    known = ScienceWorldConfig.model_fields
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"ScienceWorld has no option `{name}`.{hint(name, known)}", f"It has {', '.join(known)}.")
-    try:
-        return ScienceWorldConfig(**options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
-        raise ConfigError("An option of ScienceWorld is wrong.", f"{problems}.", "Correct it.") from error

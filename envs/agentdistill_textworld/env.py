@@ -6,25 +6,18 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
-from pydantic import ValidationError
-
-from agentdistill.envs.spaces import Utf8Text
-from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins.suggest import hint
+from agentdistill.envs.task_env import TaskEnv
+from agentdistill.errors import EnvironmentFailure
 from agentdistill.records import Task
 from agentdistill_textworld.cache import game_folder
 from agentdistill_textworld.config import TextWorldConfig
 from agentdistill_textworld.engine import Adventure
 from agentdistill_textworld.source import TextWorldSource
 
-OPTIONS = ("task", "expert")
-"""Keys of the `options` of `reset`."""
-
 _KEPT_GAMES = 4
 
 
-class TextWorldEnv(gymnasium.Env[str, str]):
+class TextWorldEnv(TaskEnv[TextWorldSource, TextWorldConfig]):
     """One generated game, in text.
 
     `info["score"]` is the game's points; the reward of a step is their change, divided by the most there are.
@@ -43,19 +36,14 @@ class TextWorldEnv(gymnasium.Env[str, str]):
         ConfigError: an option is wrong.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    title = "TextWorld"
+    source_class = TextWorldSource
+    config_class = TextWorldConfig
 
     def __init__(
         self, *, source: TextWorldSource | None = None, render_mode: str | None = None, **options: Any
     ) -> None:
-        if source is not None and options:
-            raise ConfigError(
-                "TextWorldEnv takes a source or options, not both.", do="Put the options into the source."
-            )
-        self.source = source or TextWorldSource(_config(options))
-        self.render_mode = render_mode
-        self.action_space = Utf8Text()
-        self.observation_space = Utf8Text()
+        super().__init__(source=source, render_mode=render_mode, **options)
         self._games: OrderedDict[str, Adventure] = OrderedDict()
         self._game: Adventure | None = None
         self._task: Task | None = None
@@ -63,11 +51,6 @@ class TextWorldEnv(gymnasium.Env[str, str]):
         self._steps = 0
         self._wants_expert = False
         self._over = False
-
-    @property
-    def config(self) -> TextWorldConfig:
-        """The options of the environment."""
-        return self.source.config
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode. A game that was never played on this machine is made first, which takes seconds.
@@ -85,13 +68,7 @@ class TextWorldEnv(gymnasium.Env[str, str]):
             DataError: the task or its split is unknown, or its game cannot be made.
             MissingExtraError: TextWorld is not installed.
         """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(
-                    f"reset() has no option `{name}`.{hint(name, OPTIONS)}", f"Its options are {', '.join(OPTIONS)}."
-                )
+        given = self._begin(seed, options)
         self._game = None  # a game that cannot be loaded must not leave the last one in play
         task = self._choose(given.get("task"))
         self._wants_expert = bool(given.get("expert", False))
@@ -146,16 +123,6 @@ class TextWorldEnv(gymnasium.Env[str, str]):
         while self._games:
             self._games.popitem()[1].close()
 
-    def _choose(self, task: Task | str | None) -> Task:
-        if isinstance(task, Task):
-            if task.env != self.source.name:
-                raise DataError(f"The task `{task.key}` is of the environment `{task.env}`, not `{self.source.name}`.")
-            return task
-        if task is not None:
-            return self.source.task(task)
-        tasks = self.source.tasks(self.config.split)
-        return tasks[int(self.np_random.integers(len(tasks)))]
-
     def _load(self, task: Task) -> Adventure:
         spec = self.source.spec(task)
         if spec.key not in self._games:
@@ -188,16 +155,3 @@ class TextWorldEnv(gymnasium.Env[str, str]):
         if self._wants_expert:
             info["expert_action"] = game.expert_action()
         return info
-
-
-def _config(options: Mapping[str, Any]) -> TextWorldConfig:
-    """Validates constructor arguments as a recipe's section would be."""
-    known = TextWorldConfig.model_fields
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"TextWorld has no option `{name}`.{hint(name, known)}", f"It has {', '.join(known)}.")
-    try:
-        return TextWorldConfig(**options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
-        raise ConfigError("An option of TextWorld is wrong.", f"{problems}.", "Correct it.") from error

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
-from pydantic import ValidationError
-
-from agentdistill.envs.spaces import Utf8Text
-from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins.suggest import hint
+from agentdistill.envs.task_env import TaskEnv
+from agentdistill.errors import DataError, EnvironmentFailure
 from agentdistill.records import Task
 from agentdistill_tools import expert, formats, gym
 from agentdistill_tools.config import ToolsConfig
@@ -18,11 +14,8 @@ from agentdistill_tools.questions import Row, grade
 from agentdistill_tools.source import Generated, ToolsSource
 from agentdistill_tools.toolbox import Toolbox
 
-OPTIONS = ("task", "expert")
-"""Keys of the `options` of `reset`."""
 
-
-class ToolsEnv(gymnasium.Env[str, str]):
+class ToolsEnv(TaskEnv[ToolsSource, ToolsConfig]):
     """One question, tools, one answer.
 
     A turn calls tools, whose results come back as the observation, or answers, which ends the episode: `won` says
@@ -41,15 +34,12 @@ class ToolsEnv(gymnasium.Env[str, str]):
         ConfigError: an option is wrong.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    title = "tool use"
+    source_class = ToolsSource
+    config_class = ToolsConfig
 
     def __init__(self, *, source: ToolsSource | None = None, render_mode: str | None = None, **options: Any) -> None:
-        if source is not None and options:
-            raise ConfigError("ToolsEnv takes a source or options, not both.", do="Put the options into the source.")
-        self.source = source or ToolsSource(_config(options))
-        self.render_mode = render_mode
-        self.action_space = Utf8Text()
-        self.observation_space = Utf8Text()
+        super().__init__(source=source, render_mode=render_mode, **options)
         self._toolbox: Toolbox | None = None
         self._scorer = gym.Scorer()
         self._task: Task | None = None
@@ -61,11 +51,6 @@ class ToolsEnv(gymnasium.Env[str, str]):
         self._wants_expert = False
         self._over = False
         self._score = 0.0
-
-    @property
-    def config(self) -> ToolsConfig:
-        """The options of the environment."""
-        return self.source.config
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode.
@@ -82,13 +67,7 @@ class ToolsEnv(gymnasium.Env[str, str]):
             ConfigError: an option is unknown, a tool cannot be had, or there is no sandbox for the tool `python`.
             DataError: the task or its split is unknown, or the questions cannot be read.
         """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(
-                    f"reset() has no option `{name}`.{hint(name, OPTIONS)}", f"Its options are {', '.join(OPTIONS)}."
-                )
+        given = self._begin(seed, options)
         self._task = self._choose(given.get("task"))
         self._question = self.source.question(self._task)
         self._wants_expert = bool(given.get("expert", False))
@@ -169,17 +148,10 @@ class ToolsEnv(gymnasium.Env[str, str]):
     def _won(self) -> bool:
         return self._score >= 1
 
-    def _choose(self, task: Task | str | None) -> Task:
-        if isinstance(task, Task):
-            if task.env != self.source.name:
-                raise DataError(f"The task `{task.key}` is of the environment `{task.env}`, not `{self.source.name}`.")
-            return task
-        if task is not None:
-            return self.source.task(task)
-        tasks = self.source.tasks(self.config.split)
-        if not tasks:
+    def _draw(self) -> Task:
+        if not self.source.tasks(self.config.split):
             raise DataError(f"The split `{self.config.split}` has no questions.", do="Choose another `env.split`.")
-        return tasks[int(self.np_random.integers(len(tasks)))]
+        return super()._draw()
 
     def _ask(self, question: Generated | Row) -> str:
         if isinstance(question, Row):
@@ -240,16 +212,3 @@ class ToolsEnv(gymnasium.Env[str, str]):
 def _clean(text: str) -> str:
     """Text that can be written as UTF-8: JSON escapes can spell lone surrogates, and tools may return them."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _config(options: Mapping[str, Any]) -> ToolsConfig:
-    """Validates constructor arguments as a recipe's section would be."""
-    for name in options:
-        if name not in ToolsConfig.model_fields:
-            known = ToolsConfig.model_fields
-            raise ConfigError(f"Tool use has no option `{name}`.{hint(name, known)}", f"It has {', '.join(known)}.")
-    try:
-        return ToolsConfig(**options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
-        raise ConfigError("An option of tool use is wrong.", f"{problems}.", "Correct it.") from error

@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
-from pydantic import ValidationError
-
-from agentdistill.envs.spaces import Utf8Text
-from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins.suggest import hint
+from agentdistill.envs.task_env import TaskEnv
+from agentdistill.errors import EnvironmentFailure
 from agentdistill.records import Task
 from agentdistill_webshop.config import WebshopConfig
 from agentdistill_webshop.expert import Expert
 from agentdistill_webshop.shop import Page, Visit
 from agentdistill_webshop.source import WebshopSource
 
-OPTIONS = ("task", "expert")
-"""Keys of the `options` of `reset`."""
 
-
-class WebshopEnv(gymnasium.Env[str, str]):
+class WebshopEnv(TaskEnv[WebshopSource, WebshopConfig]):
     """One instruction, one purchase.
 
     Actions are `search[keywords]`, on any page, and `click[value]` with something the page has. Anything else changes
@@ -40,15 +33,12 @@ class WebshopEnv(gymnasium.Env[str, str]):
         ConfigError: an option is wrong.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    title = "WebShop"
+    source_class = WebshopSource
+    config_class = WebshopConfig
 
     def __init__(self, *, source: WebshopSource | None = None, render_mode: str | None = None, **options: Any) -> None:
-        if source is not None and options:
-            raise ConfigError("WebshopEnv takes a source or options, not both.", do="Put the options into the source.")
-        self.source = source or WebshopSource(_config(options))
-        self.render_mode = render_mode
-        self.action_space = Utf8Text()
-        self.observation_space = Utf8Text()
+        super().__init__(source=source, render_mode=render_mode, **options)
         self._visit: Visit | None = None
         self._task: Task | None = None
         self._expert: Expert | None = None
@@ -56,11 +46,6 @@ class WebshopEnv(gymnasium.Env[str, str]):
         self._steps = 0
         self._over = False
         self._last = ""
-
-    @property
-    def config(self) -> WebshopConfig:
-        """The options of the environment."""
-        return self.source.config
 
     @property
     def visit(self) -> Visit:
@@ -88,13 +73,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
             ConfigError: an option is unknown.
             DataError: the task or its split is unknown, or the catalogue's data is missing or damaged.
         """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(
-                    f"reset() has no option `{name}`.{hint(name, OPTIONS)}", f"Its options are {', '.join(OPTIONS)}."
-                )
+        given = self._begin(seed, options)
         self._visit = None  # a task that is not there must not leave the last one in play
         self._task = self._choose(given.get("task"))
         goal = self.source.goal(self._task)
@@ -152,13 +131,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         """Forgets the episode. Closing twice is allowed."""
         self._visit = self._expert = None
 
-    def _choose(self, task: Task | str | None) -> Task:
-        if isinstance(task, Task):
-            if task.env != self.source.name:
-                raise DataError(f"The task `{task.key}` is of the environment `{task.env}`, not `{self.source.name}`.")
-            return task
-        if task is not None:
-            return self.source.task(task)
+    def _draw(self) -> Task:
         return self.source.draw(self.config.split, self.np_random)
 
     def _info(self, valid: bool) -> dict[str, Any]:
@@ -179,16 +152,3 @@ class WebshopEnv(gymnasium.Env[str, str]):
         if self._wants_expert:
             info["expert_action"] = self.expert_action()
         return info
-
-
-def _config(options: Mapping[str, Any]) -> WebshopConfig:
-    """Validates constructor arguments as a recipe's section would be."""
-    for name in options:
-        if name not in WebshopConfig.model_fields:
-            known = WebshopConfig.model_fields
-            raise ConfigError(f"WebShop has no option `{name}`.{hint(name, known)}", f"It has {', '.join(known)}.")
-    try:
-        return WebshopConfig(**options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
-        raise ConfigError("An option of WebShop is wrong.", f"{problems}.", "Correct it.") from error
