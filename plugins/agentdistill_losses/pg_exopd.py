@@ -1,4 +1,4 @@
-"""ExOPD / G-OPD: go past the teacher, away from where the student began.
+"""ExOPD / G-OPD (arXiv 2602.12125): go past the teacher, away from where the student began.
 
     maximise E[ lambda log(pi_T / pi_ref) ] - KL(pi || pi_ref)
     A = lambda (log pi_T - log pi_ref) - (log pi_old - log pi_ref)

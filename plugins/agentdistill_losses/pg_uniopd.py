@@ -11,7 +11,9 @@ none, have no margin and are untouched, and so are tasks with one episode. Episo
 lost: calibrate full episodes only.
 
 stat is the mean, or "worst": the least of the won against the greatest of the lost, after which every won episode is
-above every lost one. The paper balances won and lost episodes 1 to 1 as well: that is the filter "balance".
+above every lost one. At teacher = student every margin is 0 and below delta: the advantage is not zero there, won and
+lost episodes are still told apart. The paper balances won and lost episodes 1 to 1 as well: that is the filter
+"balance".
 
 Defaults: mean, both, delta 0.4 (the paper's text; the released default is 0.1, and 0 for images).
 Proofs: tests/losses/test_pg_uniopd.py (margin at least delta after the shift, exactly delta where it was less; delta
