@@ -79,13 +79,15 @@ def test_what_always_goes_wrong_is_given_up_and_says_why(source: SupervisedSourc
     assert walk(source.make(), "0") == walk(MazeSource().make(), "0")
 
 
-def test_prints_big_replies_and_big_actions_and_any_text_get_through(source: SupervisedSource) -> None:
+def test_prints_big_replies_and_big_actions_and_any_text_get_through(tmp_path: Path) -> None:
+    source = supervised(MazeSource(str(tmp_path)), step_seconds=60.0)  # how fast they do is another question
     for key in ("print", "big", "unicode"):
         assert walk(source.make(), key) == walk(MazeSource(source.log).make(), key)
     env = source.make()
     for action in ("a" * (1 << 20), "漢🙂\ud83d\0\n\u2028", ""):
         env.reset(seed=1, options={"task": task("0")})
         assert env.step(action)[0].startswith(f"1: {action} ")
+    source.close()
 
 
 def test_a_worker_that_does_not_even_read_blocks_nobody(source: SupervisedSource) -> None:
