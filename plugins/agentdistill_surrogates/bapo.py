@@ -10,7 +10,9 @@ where that is not enough the lower bound is raised, which takes falling tokens o
 The loss is PPO's with these bounds. The search ends at the first interval that meets the target or at both limits.
 
 Distillation advantages are mostly negative (the student sampled what it liked), so this is of use there, too. With one
-pass over an on-policy batch every ratio is 1, no bound binds, and the search decides nothing.
+pass over an on-policy batch every ratio is 1 and no bound binds, whatever the search decides. The learner prepares a
+surrogate before its forward pass, so it is ratios of 1 that a run's search sees; who has stale batches and the current
+log-probabilities gives them to `prepare`.
 
 Deviations. (a) The paper's mass is the value of the clipped term, weighted by the rollout probability; that value
 *grows* for negative tokens as the lower bound rises, so its search can move away from its target. Ours counts r |A| of

@@ -10,6 +10,8 @@ it is clipped. alpha = 1 is PPO with the same advantage (GRPO's, in the paper), 
 The interval is around 1, so when teacher and student differ r is not 1 even on-policy, and a token that the student
 likes much more or much less than the teacher can be clipped at the first step already. That is the paper's formula.
 
+The advantage is meant to be the rewards' alone: leave the teacher's out by the fusion `additive` with kd = 0.
+
 Defaults: bounds 0.2; the paper's alpha is not known to us, 0.5 weighs both alike. No dual clip (the paper has none).
 Proofs: tests/surrogates/test_trrd.py (alpha = 1 is PPO bit for bit, values and gradients; log r by hand).
 """
