@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -101,15 +102,18 @@ def token_roles(trajectory: Trajectory, number: int, tokenizer: Any) -> npt.NDAr
         if step.row != number or not step.action:
             continue
         ids = row.token_ids[step.start : step.end].tolist()
-        ends = [len(tokenizer.decode(ids[: i + 1])) for i in range(len(ids))]
         first = tokenizer.decode(ids).rfind(step.action)
         if first < 0:
             continue
-        last = first + len(step.action)
-        begins = [0, *ends[:-1]]
-        for offset, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            if begin < last and end > first:
-                roles[step.start + offset] = TokenRole.ACTION
+
+        def written(count: int, ids: list[int] = ids) -> int:
+            return len(tokenizer.decode(ids[:count]))
+
+        # The token that writes character c is the first after which more than c characters are there.
+        counts = range(1, len(ids) + 1)
+        begin = bisect.bisect_right(counts, first, key=written)
+        end = bisect.bisect_left(counts, first + len(step.action), key=written) + 1
+        roles[step.start + begin : step.start + end] = TokenRole.ACTION
     own = row.step_of_token >= 0
     roles[special & own] = TokenRole.SPECIAL
     return roles
