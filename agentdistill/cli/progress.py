@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from agentdistill.diagnostics import Alert
     from agentdistill.evaluate.result import EvalResult
     from agentdistill.records import Trajectory
     from agentdistill.training.run import RunResult
@@ -85,6 +86,11 @@ class Progress:
 
         self._flush()
         self._line(f"eval     {headline(result)}")
+
+    def warn(self, alert: Alert) -> None:
+        """Shows a warning, once."""
+        self._flush()
+        self._console.print(Text(f"warning  step {alert.step}: {alert}", style="yellow"))
 
     def done(self, result: RunResult) -> None:
         """Shows what the run did: before, after, the two paired by task, and where everything is."""

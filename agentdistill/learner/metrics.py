@@ -16,12 +16,20 @@ from torch import Tensor
 from agentdistill.learner.batch import LearnerBatch
 from agentdistill.learner.losses import Objective, PolicyGradient
 from agentdistill.learner.reduce import effective_share
+from agentdistill.learner.shares import depth_shares, episode_shares, role_tokens
 from agentdistill.learner.statistics import StepStatistics
 from agentdistill.learner.terms import Term
 
 _TURN = re.compile(r"turn/(\d+)/(\w+)")
-CURVES = {"kl": "tokens", "teacher_logprob": "tokens", "student_logprob": "tokens", "weight": "turns"}
-"""Name of each curve and the count it is divided by."""
+CURVES = {
+    "kl": "tokens",
+    "teacher_logprob": "tokens",
+    "student_logprob": "tokens",
+    "weight": "turns",
+    "overlap": "overlap_tokens",
+    "teacher_entropy": "teacher_entropy_tokens",
+}
+"""Name of each curve and the count it is divided by; the last two exist where engine and teacher report them."""
 
 
 def turn_curves(batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor) -> dict[str, float]:
@@ -53,6 +61,11 @@ def turn_curves(batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor
         "student_logprob_sum": total(tokens.turn, tokens.old_logprob),
         "weight_sum": total(at, step_weights[steps.mask]),
     }
+    for name, values in (("overlap", tokens.overlap), ("teacher_entropy", tokens.teacher_entropy)):
+        known = torch.isfinite(values)
+        if bool(known.any()):
+            columns[f"{name}_sum"] = total(tokens.turn[known], values[known])
+            columns[f"{name}_tokens"] = total(tokens.turn[known], torch.ones(int(known.sum())))
     return {
         f"turn/{turn}/{name}": values[turn]
         for turn in range(size)
@@ -75,6 +88,7 @@ def curve(metrics: Mapping[str, object], name: str) -> dict[int, float]:
     return {
         turn: float(metrics[f"turn/{turn}/{name}_sum"]) / float(metrics[f"turn/{turn}/{CURVES[name]}"])  # type: ignore[arg-type]
         for turn in found
+        if metrics[f"turn/{turn}/{CURVES[name]}"]
     }
 
 
@@ -113,7 +127,11 @@ def batch_metrics(
     lengths = per_episode.clone().scatter_add_(0, tokens.trajectory, torch.ones(len(tokens), dtype=torch.float64))
     kl, lengths = kl[lengths > 0], lengths[lengths > 0]
     used = step_weights[steps.mask]
-    entropy = tokens.teacher_entropy[torch.isfinite(tokens.teacher_entropy)]
+    known = {
+        "entropy/teacher": tokens.teacher_entropy,
+        "entropy/student": tokens.old_entropy,
+        "overlap/mean": tokens.overlap,
+    }
     metrics |= {
         "kl/token": float(tokens.log_ratio.double().mean()),
         "kl/abs_token": float(tokens.log_ratio.double().abs().mean()),
@@ -130,9 +148,12 @@ def batch_metrics(
         # One long episode can own a batch: the effective number of episodes, (sum n)^2 / sum n^2.
         "episodes/effective": effective_share(lengths) * len(lengths),
         "turns/distill": float(steps.mask.sum()),
+        **episode_shares(lengths),
+        **role_tokens(tokens),
     }
-    if len(entropy):
-        metrics["entropy/teacher"] = float(entropy.double().mean())
+    metrics |= {
+        name: float(v[torch.isfinite(v)].double().mean()) for name, v in known.items() if bool(v.isfinite().any())
+    }
     if batch.rewarded:
         metrics["weight/rl_mean"] = float(weights["rl"].double().mean())
         metrics["weight/rl_ess"] = effective_share(weights["rl"])
@@ -168,6 +189,7 @@ def loss_metrics(
         # How far the engine's log-probabilities are from the learner's: numerics plus staleness.
         "gap/logprob_mean": float(gap.mean()),
         "gap/logprob_max": float(gap.max()),
+        **depth_shares(batch.tokens, terms, values),
     }
     for advantage in [term.advantage for term in terms if term.advantage is not None][:1]:
         bound = objective.advantage_clip if isinstance(objective, PolicyGradient) else math.inf

@@ -88,7 +88,9 @@ class Material:
 
     @property
     def _overlap(self) -> int:
-        return min(OVERLAP, len(self.parts.student.tokenizer)) if "overlap" in self.parts.needs else 0
+        return (
+            min(OVERLAP, len(self.parts.student.tokenizer)) if "overlap" in self.parts.needs | self.parts.watched else 0
+        )
 
     @cached_property
     def _scored(self) -> tuple[list[Trajectory], list[list[TeacherScores]]]:

@@ -27,9 +27,10 @@ def disturbed(scores: TeacherScores, rng: np.random.Generator) -> TeacherScores:
         return (NATS * rng.standard_normal((length, *more))).astype(np.float32)
 
     top_ids, top = scores.topk_ids, scores.topk_logprobs
-    if top_ids is not None and top is not None:
+    if top_ids is not None and top is not None and top.shape[1]:
         top = top + noise(top.shape[1])
-        total = np.logaddexp.reduce(top, axis=-1, keepdims=True) if top.shape[1] else top
+        with np.errstate(invalid="ignore"):  # positions without scores stay NaN
+            total = np.logaddexp.reduce(top, axis=-1, keepdims=True)
         top = top - np.maximum(total + 1e-3, 0.0)  # together they may not exceed what there is
         order = np.argsort(-top, axis=-1, kind="stable")
         top = np.take_along_axis(top, order, axis=-1).astype(np.float32)

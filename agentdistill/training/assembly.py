@@ -204,9 +204,22 @@ class Parts:
         return needs
 
     @cached_property
+    def watched(self) -> frozenset[str]:
+        """Statistics for diagnostics, which nobody needs: those that engine and teacher report."""
+        if not self.config.run.diagnostics or self.config.loss is None:
+            return frozenset()
+        engine, teacher = getattr(self.engine, "capabilities", frozenset()), self.teacher.capabilities
+        found = {
+            "teacher_entropy": "entropy" in teacher,
+            "old_entropy": "entropy" in engine,
+            "overlap": "top_ids" in engine and "top_k" in teacher,
+        }
+        return frozenset(name for name, given in found.items() if given)
+
+    @cached_property
     def request(self) -> ScoreRequest:
         """What the run asks of its teacher."""
-        request = widened(self.loss.request, self.needs)
+        request = widened(self.loss.request, self.needs | self.watched)
         self._check_scores(request, "recipe")
         return request
 
@@ -254,8 +267,9 @@ class Parts:
         """How training episodes are played."""
         asked = self.config.loss is not None and "expert_action" in self.teacher.needs
         settings = self.play_settings(asked or "expert" in self.curriculum.needs)
-        top_ids = min(OVERLAP, len(self.student.tokenizer)) if "overlap" in self.needs else 0
-        return dataclasses.replace(settings, want_entropy="old_entropy" in self.needs, want_top_ids=top_ids)
+        wanted = self.needs | self.watched
+        top_ids = min(OVERLAP, len(self.student.tokenizer)) if "overlap" in wanted else 0
+        return dataclasses.replace(settings, want_entropy="old_entropy" in wanted, want_top_ids=top_ids)
 
     @cached_property
     def guides(self) -> dict[Actor, Guide]:

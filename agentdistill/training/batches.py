@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from agentdistill.diagnostics.play import play_metrics
 from agentdistill.errors import TrainingError
 from agentdistill.records import Actor, ScoreRequest, StopReason, Task, TeacherScores, Trajectory, trainable_tokens
 from agentdistill.rollout.control import OnlineScores
@@ -202,6 +203,7 @@ def rollout_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
         metrics["rollout/turns_mean"] = turns / len(usable)
     if turns:
         metrics["rollout/invalid_rate"] = sum(not s.valid for steps in own for s in steps) / turns
+        metrics |= play_metrics(usable)
     for reason in StopReason:
         metrics[f"rollout/stop/{reason.value}"] = float(sum(t.stop is reason for t in played))
     return metrics

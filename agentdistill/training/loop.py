@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentdistill.diagnostics import Alert, Monitor
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.batches import Batch, BatchSource
 from agentdistill.training.checkpoint import Checkpoint, load_student_weights, load_trainer_state, save_checkpoint
@@ -87,6 +88,8 @@ class TrainingLoop:
         evaluate: evaluates the current student at a step.
         on_step: sees the metrics of each step (live progress).
         emit: tells plugins about an event.
+        monitor: watches the metrics, and is checkpointed; None when nobody does.
+        on_alert: sees each warning that the monitor raises.
     """
 
     learner: Learner
@@ -106,6 +109,8 @@ class TrainingLoop:
     evaluate: Callable[[int], EvalResult] | None = None
     on_step: Callable[[Mapping[str, Any]], None] | None = None
     emit: Callable[[Any], None] | None = None
+    monitor: Monitor | None = None
+    on_alert: Callable[[Alert], None] | None = None
     totals: Totals = field(default_factory=Totals)
 
     @property
@@ -137,7 +142,12 @@ class TrainingLoop:
             metrics["time/step"] = time.perf_counter() - began
             if metrics.get("rollout/tokens"):
                 metrics["tokens_per_second"] = metrics["rollout/tokens"] / metrics["time/step"]
+            alerts = self.monitor.observe(done, metrics) if self.monitor is not None else []
+            metrics.update({f"warning/{alert.name}": 1.0 for alert in alerts})
             self._report(done, metrics)
+            for alert in alerts:
+                if self.on_alert is not None:
+                    self.on_alert(alert)
             if done == self.steps or (self.checkpoint_every and done % self.checkpoint_every == 0):
                 self._checkpoint(done)
             if self.evaluate is not None and self.eval_every and done % self.eval_every == 0 and done < self.steps:
@@ -156,6 +166,8 @@ class TrainingLoop:
         if self.fusion is not None:
             self.fusion.load_state_dict(checkpoint.state["fusion"])
         self.totals = Totals(**checkpoint.state["totals"])
+        if self.monitor is not None and checkpoint.state.get("monitor"):
+            self.monitor.load_state_dict(checkpoint.state["monitor"])
         if self.store is not None:
             self.store.truncate_to(int(checkpoint.state["stored"]))
         for tracker in self.trackers:
@@ -208,6 +220,7 @@ class TrainingLoop:
                 "curriculum": self.curriculum.state_dict() if self.curriculum is not None else {},
                 "fusion": self.fusion.state_dict() if self.fusion is not None else {},
                 "totals": self.totals.as_dict(),
+                "monitor": self.monitor.state_dict() if self.monitor is not None else {},
                 "stored": self.store.count() if self.store is not None else 0,
             },
             keep=self.keep,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentdistill.atomic import write_json, write_text
 from agentdistill.config.load import load_config
 from agentdistill.config.resolved import ResolvedConfig
+from agentdistill.diagnostics import Alert, Monitor
 from agentdistill.errors import ConfigError
 from agentdistill.evaluate.compare import Comparison, compare
 from agentdistill.evaluate.result import EvalResult, load_result, save_result
@@ -44,6 +45,10 @@ class Reporter(Protocol):
 
     def eval(self, result: EvalResult) -> None:
         """An evaluation is done."""
+        ...
+
+    def warn(self, alert: Alert) -> None:
+        """Something seems to go wrong; each warning comes once."""
         ...
 
 
@@ -174,6 +179,8 @@ class Run:
             evaluate=self.evaluate_student,
             on_step=self.reporter.step if self.reporter else None,
             emit=self.registry.emit,
+            monitor=(monitor := Monitor()),
+            on_alert=lambda alert: self._warn(alert, monitor),
         )
         if self.reporter:
             self.reporter.plan(lines)
@@ -223,6 +230,11 @@ class Run:
             self.reporter.eval(result)
         self.registry.emit(EvalEnd(step, result.panel, result))
         return result
+
+    def _warn(self, alert: Alert, monitor: Monitor) -> None:
+        write_json(self.directory / "warnings.json", [asdict(raised) for raised in monitor.raised])
+        if self.reporter:
+            self.reporter.warn(alert)
 
     def _evaluate_once(self, step: int) -> EvalResult | None:
         return self.evaluate_student(step) if self.panel is not None else None
