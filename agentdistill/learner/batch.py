@@ -147,7 +147,9 @@ def assemble(
     distilled = _Columns(*_PLACE, "offset", "role", "top_ids", "top_logprobs", *_SCORES, *_MORE)
     imitated = _Columns(*_PLACE)
     rewards: list[npt.NDArray[np.float32]] = []
-    counts = dict.fromkeys(("tokens/context", "tokens/dead", "tokens/unused", "tokens/rows"), 0)
+    counts = dict.fromkeys(
+        ("tokens/context", "tokens/dead", "tokens/unused", "tokens/rows", "rows/asked", "rows/dead"), 0
+    )
     for source, trajectory in enumerate(trajectories):
         if trajectory.stop is StopReason.ABORTED:
             continue
@@ -165,6 +167,9 @@ def assemble(
             counts["tokens/dead"] += int(masks.dead.sum())
             counts["tokens/unused"] += int(masks.unused.sum())
             counts["tokens/rows"] += len(row)
+            asked, answered = bool((masks.distill | masks.dead).any()), bool(masks.distill.any())
+            counts["rows/asked"] += asked
+            counts["rows/dead"] += asked and not answered
             trained = np.flatnonzero(masks.distill | masks.imitate)
             if not len(trained):
                 continue

@@ -176,6 +176,15 @@ class Learner:
                 f"{batch.counts['tokens/dead']} sampled tokens without a teacher score.",
                 "Check that the environment runs and that the teacher scores what the student writes.",
             )
+        if batch.counts["rows/dead"] > settings.max_dead_rows * batch.counts["rows/asked"]:
+            raise TrainingError(
+                f"The teacher has no score for {batch.counts['rows/dead']} of the {batch.counts['rows/asked']} rows of "
+                f"step {self.steps_done}.",
+                f"Up to a share of {settings.max_dead_rows:g} they are left out and counted; more is not the run that "
+                "was asked for.",
+                "Look for time-outs or a shorter context of the teacher, or raise `optim.max_dead_rows`; --resume "
+                "goes on from the last checkpoint.",
+            )
         tokens = batch.tokens
         steps = step_statistics(tokens, len(batch.trajectories), batch.facts)
         base = reduction_coefficients(tokens.trajectory, tokens.turn, settings.reduction, settings.alpha)

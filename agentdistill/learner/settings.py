@@ -40,6 +40,8 @@ class LearnerSettings:
         weight_norm: what happens to step x token weights: "none" leaves their scale as the method gives it;
             "mean1" rescales them to a mean of 1 under the reduction.
         imitation: coefficient of the cross-entropy over imitated turns, whose normaliser is its own.
+        max_dead_rows: largest share of a batch's rows on which the teacher has no opinion at all; above, the step is
+            refused.
         seed: seed of dropout, combined with the step number.
         dump_directory: where a batch with a non-finite loss is written; None is the current directory.
     """
@@ -63,6 +65,7 @@ class LearnerSettings:
     alpha: float = 0.5
     weight_norm: WeightNorm = "none"
     imitation: float = 1.0
+    max_dead_rows: float = 0.5
     seed: int = 0
     dump_directory: Path | None = None
 
@@ -80,6 +83,7 @@ class LearnerSettings:
         require(self.head_chunk >= 1, "head_chunk", "at least 1")
         require(0 <= self.alpha <= 1, "alpha", "between 0 and 1")
         require(self.imitation >= 0, "imitation", "at least 0")
+        require(0 <= self.max_dead_rows <= 1, "max_dead_rows", "between 0 and 1")
         require(self.optimizer in ("adamw", "muon"), "optimizer", "adamw or muon")
         require(self.muon_ratio > 0, "muon_ratio", "above 0")
         require(self.decay in ("constant", "linear", "cosine"), "decay", "constant, linear or cosine")

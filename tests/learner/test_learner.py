@@ -318,3 +318,13 @@ def test_models_that_look_ahead_are_refused():
 
 def _mixed(out):
     return out.last_hidden_state + out.last_hidden_state.mean(1, keepdim=True)
+
+
+def test_too_many_rows_without_any_score_stop_the_run():
+    learner = make(tiny_model(0), max_dead_rows=0.3)
+    episodes, scores = batch(0)
+    scores[0][0].valid[:] = False
+    with pytest.raises(TrainingError, match=r"no score for 1 of the 3 rows of step 0.*`optim\.max_dead_rows`"):
+        learner.step(episodes, scores)
+    metrics = make(tiny_model(0)).step(episodes, scores)
+    assert (metrics["rows/asked"], metrics["rows/dead"]) == (3.0, 1.0)
