@@ -340,6 +340,7 @@ class Parts:
             alpha=optim.blend,
             weight_norm=optim.weight_norm,
             imitation=optim.imitation,
+            max_dead_rows=optim.max_dead_rows,
             seed=self.config.run.seed,
             dump_directory=dump_directory,
         )
