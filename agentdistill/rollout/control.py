@@ -116,13 +116,11 @@ class Proposal:
         return control
 
     def notes(self) -> dict[str, Any]:
-        """What the step remembers: the evidence, and what was decided."""
+        """What the step remembers: the evidence, as far as there is any, and what was decided."""
         assert self.evidence is not None
-        notes: dict[str, Any] = {
-            "student_logprob": self.evidence.student_logprob,
-            "teacher_logprob": self.evidence.teacher_logprob,
-            "tokens": self.evidence.tokens,
-        }
+        notes: dict[str, Any] = {"student_logprob": self.evidence.student_logprob, "tokens": self.evidence.tokens}
+        if not math.isnan(self.evidence.teacher_logprob):
+            notes["teacher_logprob"] = self.evidence.teacher_logprob
         if self.decision.guide:
             notes["guide"] = self.decision.guide
         if self.decision.stop:

@@ -98,11 +98,13 @@ class Adaptive(CurriculumBase):
     def observe_episodes(
         self, trajectories: Sequence[Trajectory], scores: Sequence[Sequence[TeacherScores]] | None
     ) -> None:
-        """Measures the frontier, and moves it when enough is known."""
-        if scores is None or not trajectories:
+        """Measures the frontier, and moves it when enough is known; episodes planned at another depth do not count."""
+        config = self.config
+        pairs = [(t, s) for t, s in zip(trajectories, scores or (), strict=False) if self._current(t)]
+        if not pairs:
             return
-        config, limit = self.config, int(trajectories[0].plan.note["limit"])
-        for trajectory, opinions in zip(trajectories, scores, strict=True):
+        limit = int(pairs[0][0].plan.note["limit"])
+        for trajectory, opinions in pairs:
             for score in turn_scores(trajectory, opinions):
                 if self.depth - config.width <= score.turn < self.depth:
                     self.kl.append(score.kl)
@@ -115,6 +117,10 @@ class Adaptive(CurriculumBase):
         move = change(config, math.fsum(self.kl) / seen, math.fsum(self.logprob) / seen) if enough else 1
         self.depth = max(config.start, min(self.depth + move, limit))
         self._forget()
+
+    def _current(self, trajectory: Trajectory) -> bool:
+        note = trajectory.plan.note
+        return "limit" in note and note.get("depth") == min(self.depth, note["limit"])
 
     def state_dict(self) -> dict[str, Any]:
         """Depth and measurements."""

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from scored import played, progress, reborn, task
 
-from agentdistill.records import StopReason
+from agentdistill.records import EpisodePlan, StopReason
 from agentdistill_curricula.adaptive import Adaptive, AdaptiveConfig, change
 
 CONFIG = AdaptiveConfig(kl=0.5, logprob=-1.0, slack=1.5)
@@ -86,6 +86,19 @@ def test_only_the_frontier_counts():
     for curriculum in (narrow, wide):
         step(curriculum, lambda turn: -0.3 if turn == 4 else -9.0, kl=0.0)
     assert (narrow.depth, wide.depth) == (6, 5)
+
+
+def test_episodes_of_another_depth_or_another_curriculum_do_not_count():
+    curriculum = Adaptive(AdaptiveConfig(start=2, turns=4, patience=1))
+    stale = curriculum.plan(task(), progress())
+    step(curriculum, lambda turn: -0.3)
+    assert curriculum.depth == 3
+    before = curriculum.state_dict()
+    for plan in (stale, EpisodePlan()):
+        trajectory, scores = played(plan, [-9.0] * 3)
+        curriculum.observe_episodes([trajectory] * 8, [scores] * 8)
+    curriculum.observe_episodes([trajectory], None)
+    assert curriculum.state_dict() == before
 
 
 def test_a_maximum_is_kept():
