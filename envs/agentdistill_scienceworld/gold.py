@@ -11,6 +11,9 @@ from agentdistill.atomic import write_text
 from agentdistill.cache import CACHE_VARIABLE, cache_directory
 from agentdistill_scienceworld.simulator import AMBIGUOUS, Outcome, Simulator
 
+_ORDER = 1
+"""Counts up when things stand in another order than before: a path may choose among them by number."""
+
 
 class GoldPath:
     """Advice along a gold path.
@@ -75,5 +78,5 @@ def gold_actions(simulator: Simulator, task: str, variation: int, simplification
 
 def _path(task: str, variation: int, simplification: str) -> Path:
     version = importlib.metadata.version("scienceworld")
-    folder = cache_directory() / "scienceworld" / f"gold-{version}"
+    folder = cache_directory() / "scienceworld" / f"gold-{version}-{_ORDER}"
     return folder / (simplification or "none") / task / f"{variation}.json"

@@ -13,12 +13,18 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 from agentdistill.errors import EnvironmentFailure, MissingExtraError, import_extra
+from agentdistill_scienceworld.classfile import hash_by_number
+from agentdistill_scienceworld.statics import Statics, World
 
 _STOP_SECONDS = 5.0
+
+_THINGS = "scienceworld.struct.EnvObject"
+"""The class of everything in a world; see `classfile`."""
 
 
 class Jvm:
@@ -31,6 +37,7 @@ class Jvm:
         lock: held during every conversation with the JVM; the simulators share static parts.
         alive: False once a call failed because the JVM is gone.
         join: Java's `String.join`, to be called with `call`.
+        statics: the static parts of the simulator, which belong to one world at a time.
 
     Raises:
         MissingExtraError: Java or the extra is not installed.
@@ -46,22 +53,28 @@ class Jvm:
         self.heap_mb = heap_mb
         self._users = 0
         self._disowned = False
-        self._idle: list[Any] = []
+        self._idle: list[tuple[Any, World]] = []
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
-        self._process, port, token = self._start(folder / "scienceworld.jar", str(gateway.find_jar_path()))
-        # The simulator talks to its standard output, and would stop for good on a full pipe.
-        assert self._process.stdout is not None
-        threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
-        parameters = gateway.GatewayParameters(port=port, auth_token=token)
-        self._gateway = gateway.JavaGateway(gateway_parameters=parameters)
-        self.join: Any = self._gateway.jvm.java.lang.String.join
+        with tempfile.TemporaryDirectory(prefix="agentdistill-scienceworld-") as changed:
+            jar = folder / "scienceworld.jar"
+            _write_changed_class(jar, Path(changed))
+            self._process, port, token = self._start((changed, str(gateway.find_jar_path()), str(jar)), folder)
+            # The simulator talks to its standard output, and would stop for good on a full pipe.
+            assert self._process.stdout is not None
+            threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
+            parameters = gateway.GatewayParameters(port=port, auth_token=token)
+            self._gateway = gateway.JavaGateway(gateway_parameters=parameters)
+            names = self._gateway.jvm
+            self.call(names.java.lang.Class.forName, _THINGS)  # has it read before the folder goes
+        self.join: Any = names.java.lang.String.join
+        self.statics: Statics = self.call(Statics, names)
 
     @property
     def pid(self) -> int:
         """The process id of Java."""
         return self._process.pid
 
-    def _start(self, jar: Path, bridge: str) -> tuple[subprocess.Popen[bytes], int, str]:
+    def _start(self, classes: tuple[str, ...], folder: Path) -> tuple[subprocess.Popen[bytes], int, str]:
         command = [
             java(),
             f"-Xmx{self.heap_mb}m",
@@ -69,7 +82,7 @@ class Jvm:
             "-XX:+UnlockExperimentalVMOptions",
             "-XX:hashCode=2",
             "-classpath",
-            os.pathsep.join((bridge, str(jar))),
+            os.pathsep.join(classes),
             "py4j.GatewayServer",
             "--die-on-broken-pipe",
             "--enable-auth",
@@ -80,7 +93,7 @@ class Jvm:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            cwd=jar.parent,
+            cwd=folder,
             process_group=0,  # Ctrl-C is for us: whoever handles it still needs the simulators
         )
         assert process.stdout is not None
@@ -99,22 +112,29 @@ class Jvm:
         self._errors.seek(0)
         return self._errors.read(2000).decode(errors="replace").strip()
 
-    def take(self) -> Any:
-        """A simulator nobody uses: one given back, or a new one."""
-        make = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface
-        simulator = self._idle.pop() if self._idle else self.call(make)
+    def take(self) -> tuple[Any, World]:
+        """A simulator nobody uses, one given back or a new one, and its static parts."""
+        taken = self._idle.pop() if self._idle else self._new()
         self._users += 1
-        return simulator
+        return taken
 
-    def give(self, simulator: Any) -> bool:
+    def give(self, simulator: Any, world: World) -> bool:
         """Takes a simulator back.
 
         Returns:
             Whether it was the last one in use.
         """
         self._users -= 1
-        self._idle.append(simulator)
+        self._idle.append((simulator, world))
         return self._users <= 0
+
+    def _new(self) -> tuple[Any, World]:
+        """A new simulator. Making one numbers things and draws numbers, too: its own ones."""
+        make = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface
+        with self.lock:
+            world: World = self.call(self.statics.world)
+            self.call(self.statics.enter, world)
+            return self.call(make), world
 
     def call(self, method: Any, *arguments: Any) -> Any:
         """Calls a method of a Java object.
@@ -195,12 +215,33 @@ def java() -> str:
     return found
 
 
+def _write_changed_class(jar: Path, folder: Path) -> None:
+    """Writes the simulator's class of things into a folder, with the hash that makes the order of a room fixed.
+
+    Raises:
+        EnvironmentFailure: the installed simulator is another than the one this package knows.
+    """
+    name = _THINGS.replace(".", "/") + ".class"
+    try:
+        with zipfile.ZipFile(jar) as archive:
+            changed = hash_by_number(archive.read(name))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise EnvironmentFailure(
+            "The installed ScienceWorld simulator is not one that this package knows.",
+            f"{name} in {jar}: {error}.",
+            "Install the version that `pip install 'agentdistill[scienceworld]'` brings.",
+        ) from error
+    path = folder / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(changed)
+
+
 _shared: dict[int, Jvm] = {}
 _lock = threading.RLock()
 
 
-def acquire(heap_mb: int) -> tuple[Jvm, Any]:
-    """A simulator in the JVM of this process with that heap; the JVM is started when there is none.
+def acquire(heap_mb: int) -> tuple[Jvm, Any, World]:
+    """A simulator in the JVM of this process with that heap, and its static parts; the JVM is started if need be.
 
     Raises:
         MissingExtraError: Java or the extra is not installed.
@@ -212,13 +253,13 @@ def acquire(heap_mb: int) -> tuple[Jvm, Any]:
             if found is not None:
                 found.stop()
             found = _shared[heap_mb] = Jvm(heap_mb)
-        return found, found.take()
+        return found, *found.take()
 
 
-def release(jvm: Jvm, simulator: Any) -> None:
+def release(jvm: Jvm, simulator: Any, world: World) -> None:
     """Gives a simulator back; the JVM ends with the last one."""
     with _lock:
-        if jvm.give(simulator):
+        if jvm.give(simulator, world):
             jvm.stop()
             if _shared.get(jvm.heap_mb) is jvm:
                 del _shared[jvm.heap_mb]

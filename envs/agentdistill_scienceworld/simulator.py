@@ -6,6 +6,8 @@ the step. Here everything but the answer, the score and the clock is asked for s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +59,7 @@ class Simulator:
         found = acquire(heap_mb)
         self.jvm: Jvm = found[0]
         self._java: Any = found[1]
+        self._world = found[2]
         self._calls: dict[str, Any] = {}
         for name in ("step", "getScore", "getCompleted", "getNumMoves"):
             self._calls[name] = getattr(self._java, name)
@@ -66,7 +69,7 @@ class Simulator:
         if self._java is not None:
             java, self._java = self._java, None
             self._calls = {}
-            release(self.jvm, java)
+            release(self.jvm, java, self._world)
 
     def load(self, task: str, variation: int, simplification: str) -> None:
         """Makes the world of a variation.
@@ -76,8 +79,7 @@ class Simulator:
             variation: its number.
             simplification: simplifications, separated by commas.
         """
-        call = self.jvm.call
-        with self.jvm.lock:
+        with self._turn() as call:
             call(self._java.load, task, variation, simplification, False)
             call(self._java.reset)
 
@@ -86,34 +88,36 @@ class Simulator:
 
         The search for it takes up to some seconds, and far more memory than playing.
         """
-        call = self.jvm.call
-        with self.jvm.lock:
+        with self._turn() as call:
             call(self._java.load, task, variation, simplification, True)
             return [str(action) for action in call(lambda: list(self._java.getGoldActionSequence()))]
 
     def step(self, command: str) -> Outcome:
         """Sends a command. A text that is no Unicode is sent with question marks."""
         sent = command.encode("utf-8", "replace").decode()
-        call, calls = self.jvm.call, self._calls
-        with self.jvm.lock:
+        calls = self._calls
+        with self._turn() as call:
             text = call(calls["step"], sent)
             score = round(100 * call(calls["getScore"]))
             return Outcome(text, score, call(calls["getCompleted"]), call(calls["getNumMoves"]))
 
     def goal(self) -> str:
         """The task in words, without the words that introduce it."""
-        text = str(self.jvm.call(self._java.freeActionTaskDesc)).strip()
+        with self._turn() as call:
+            text = str(call(self._java.freeActionTaskDesc)).strip()
         for prefix in _TASK_PREFIXES:
             text = text.removeprefix(prefix).strip()
         return text
 
     def room(self) -> str:
         """What the agent sees around it."""
-        return str(self.jvm.call(self._java.freeActionLook)).strip()
+        with self._turn() as call:
+            return str(call(self._java.freeActionLook)).strip()
 
     def inventory(self) -> str:
         """What the agent carries."""
-        return str(self.jvm.call(self._java.freeActionInventory)).strip()
+        with self._turn() as call:
+            return str(call(self._java.freeActionInventory)).strip()
 
     def forms(self) -> list[str]:
         """The forms of commands, with OBJ for a thing."""
@@ -129,6 +133,14 @@ class Simulator:
 
     def _sorted(self, method: Any) -> list[str]:
         """What a method lists, sorted, each once. Java joins it: over the bridge every element would be a call."""
-        with self.jvm.lock:
-            text = self.jvm.call(self.jvm.join, "\n", self.jvm.call(method))
+        with self._turn() as call:
+            text = call(self.jvm.join, "\n", call(method))
         return sorted(set(text.split("\n")) - {""})
+
+    @contextmanager
+    def _turn(self) -> Iterator[Callable[..., Any]]:
+        """Has the JVM to itself, with this world's static parts in place; gives the function to call Java with."""
+        jvm = self.jvm
+        with jvm.lock:
+            jvm.call(jvm.statics.enter, self._world)
+            yield jvm.call
