@@ -95,6 +95,8 @@ class CuriousTarget:
 class CuriosftLoss:
     """See `CuriosftConfig`."""
 
+    rests_at_teacher = False
+
     def __init__(self, config: CuriosftConfig) -> None:
         """Keeps the options."""
         self.config = config

@@ -8,8 +8,9 @@ reduction and are clipped separately. beta falls from 0.2 to 0.002, over the run
 `failures_only` episodes that succeeded are left to RL (the paper's reward-guided mask).
 
 Differs from the paper: the end points of beta are those of a third party's reproduction; the mask leaves the
-denominator alone. Proofs: the expected gradient is beta times the reverse KL's, by enumeration; the schedule's ends;
-the mask zeroes successes and nothing else; teacher = student gives zero.
+denominator alone. The fusion `kdrl` is the same schedule for losses that are advantages. Proofs: the expected gradient
+is beta times the reverse KL's, by enumeration; the schedule's ends; the mask zeroes successes and nothing else;
+teacher = student gives zero.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ class UniOpdConfig(PluginConfig):
 class UniOpdLoss:
     """See the module."""
 
+    rests_at_teacher = False
+
     def __init__(self, config: UniOpdConfig) -> None:
         self.config = config
 

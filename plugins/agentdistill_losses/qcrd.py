@@ -63,6 +63,7 @@ class ContrastLoss:
     """See `ContrastConfig`."""
 
     failures = True
+    rests_at_teacher = False
 
     def __init__(self, config: ContrastConfig) -> None:
         """Keeps the options."""

@@ -58,6 +58,7 @@ class RediLoss:
     """See `RediConfig`."""
 
     failures = True
+    rests_at_teacher = False
 
     def __init__(self, config: RediConfig) -> None:
         """Keeps the options."""

@@ -129,6 +129,7 @@ class TsdKdLoss:
     def __init__(self, config: TsdKdConfig) -> None:
         """Chooses the terms."""
         self.config = config
+        self.rests_at_teacher = not (config.indirect or config.entropy)
 
     @property
     def request(self) -> ScoreRequest:

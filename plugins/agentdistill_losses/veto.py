@@ -79,6 +79,7 @@ class VetoLoss:
     def __init__(self, config: VetoConfig) -> None:
         """Keeps the options."""
         self.config = config
+        self.rests_at_teacher = not config.beta
 
     @property
     def request(self) -> ScoreRequest:
