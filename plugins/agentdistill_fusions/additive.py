@@ -47,7 +47,7 @@ class AdditiveConfig(PluginConfig):
 
 
 class Additive(FusionBase):
-    """See the module."""
+    """See `AdditiveConfig`."""
 
     def __init__(self, config: AdditiveConfig) -> None:
         self.config = config

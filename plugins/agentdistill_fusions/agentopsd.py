@@ -47,7 +47,7 @@ class AgentOpsdConfig(PluginConfig):
 
 
 class AgentOpsd(FusionBase):
-    """See the module."""
+    """See `AgentOpsdConfig`."""
 
     needs = frozenset({"advantage"})
 

@@ -38,7 +38,7 @@ class AtodConfig(PluginConfig):
 
 
 class Atod(FusionBase):
-    """See the module."""
+    """See `AtodConfig`."""
 
     def __init__(self, config: AtodConfig) -> None:
         self.config = config

@@ -50,7 +50,7 @@ class KdrlConfig(PluginConfig):
 
 
 class Kdrl(FusionBase):
-    """See the module."""
+    """See `KdrlConfig`."""
 
     def __init__(self, config: KdrlConfig) -> None:
         self.config = config

@@ -38,7 +38,7 @@ class RlsdConfig(PluginConfig):
 
 
 class Rlsd(FusionBase):
-    """See the module."""
+    """See `RlsdConfig`."""
 
     needs = frozenset({"advantage"})
 

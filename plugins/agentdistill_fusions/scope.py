@@ -47,7 +47,7 @@ class ScopeConfig(PluginConfig):
 
 
 class Scope(FusionBase):
-    """See the module."""
+    """See `ScopeConfig`."""
 
     needs = frozenset({"advantage"})
 

@@ -34,7 +34,7 @@ class SrpoConfig(PluginConfig):
 
 
 class Srpo(FusionBase):
-    """See the module."""
+    """See `SrpoConfig`."""
 
     needs = frozenset({"advantage"})
 

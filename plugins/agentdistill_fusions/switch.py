@@ -55,7 +55,7 @@ class SwitchConfig(PluginConfig):
 
 
 class Switch(FusionBase):
-    """See the module."""
+    """See `SwitchConfig`."""
 
     def __init__(self, config: SwitchConfig) -> None:
         self.config = config

@@ -63,7 +63,7 @@ class TideConfig(PluginConfig):
 
 
 class Tide(FusionBase):
-    """See the module."""
+    """See `TideConfig`."""
 
     needs = frozenset({"advantage"})
 

@@ -39,7 +39,7 @@ class TrialConfig(PluginConfig):
 
 
 class Trial(FusionBase):
-    """See the module."""
+    """See `TrialConfig`."""
 
     needs = frozenset({"advantage"})
 

@@ -35,7 +35,7 @@ class ExOpdConfig(PluginConfig):
 
 
 class ExOpdLoss:
-    """See the module."""
+    """See `ExOpdConfig`."""
 
     needs = frozenset({"reference"})
 

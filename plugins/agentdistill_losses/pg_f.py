@@ -105,7 +105,7 @@ def advantage_of(config: FPolicyGradientConfig) -> Callable[[Tensor], Tensor]:
 
 
 class FPolicyGradientLoss:
-    """See the module."""
+    """See `FPolicyGradientConfig`."""
 
     def __init__(self, config: FPolicyGradientConfig) -> None:
         self.config = config

@@ -68,7 +68,7 @@ def discounted_to_come(values: Tensor, segment: Tensor, gamma: float) -> Tensor:
 
 
 class FutureKlLoss:
-    """See the module."""
+    """See `FutureKlConfig`."""
 
     def __init__(self, config: FutureKlConfig) -> None:
         self.config = config

@@ -36,7 +36,7 @@ class SoftLogConfig(PluginConfig):
 
 
 class SoftLogLoss:
-    """See the module."""
+    """See `SoftLogConfig`."""
 
     def __init__(self, config: SoftLogConfig) -> None:
         self.config = config

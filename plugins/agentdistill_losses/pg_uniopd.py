@@ -51,7 +51,7 @@ class UniOpdConfig(PluginConfig):
 
 
 class UniOpdLoss:
-    """See the module."""
+    """See `UniOpdConfig`."""
 
     rests_at_teacher = False
 

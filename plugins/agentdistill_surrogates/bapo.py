@@ -126,7 +126,7 @@ def _rungs(start: float, limit: float, step: float) -> list[float]:
 
 
 class Bapo(Stateless):
-    """See the module. `bounds` are those of the batch it was prepared for, at first the initial ones."""
+    """See `BapoConfig`. `bounds` are those of the batch it was prepared for, at first the initial ones."""
 
     def __init__(self, config: BapoConfig, bounds: Bounds | None = None) -> None:
         self.config = config

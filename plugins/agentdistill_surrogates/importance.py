@@ -22,7 +22,7 @@ class ImportanceSamplingConfig(PluginConfig):
 
 
 class ImportanceSampling(Stateless):
-    """See the module."""
+    """See `ImportanceSamplingConfig`."""
 
     def __init__(self, config: ImportanceSamplingConfig) -> None:
         self.config = config

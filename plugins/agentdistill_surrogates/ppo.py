@@ -39,7 +39,7 @@ class PpoConfig(PluginConfig):
 
 
 class Ppo(Stateless):
-    """See the module."""
+    """See `PpoConfig`."""
 
     def __init__(self, config: PpoConfig) -> None:
         self.config = config

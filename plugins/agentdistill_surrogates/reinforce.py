@@ -23,7 +23,7 @@ class ReinforceConfig(PluginConfig):
 
 
 class Reinforce(Stateless):
-    """See the module."""
+    """See `ReinforceConfig`."""
 
     def __init__(self, config: ReinforceConfig) -> None:
         self.config = config

@@ -44,7 +44,7 @@ class TrrdConfig(PluginConfig):
 
 
 class Trrd(Stateless):
-    """See the module."""
+    """See `TrrdConfig`."""
 
     def __init__(self, config: TrrdConfig) -> None:
         self.config = config

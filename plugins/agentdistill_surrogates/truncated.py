@@ -47,7 +47,7 @@ class TruncatedConfig(PluginConfig):
 
 
 class Truncated(Stateless):
-    """See the module."""
+    """See `TruncatedConfig`."""
 
     def __init__(self, config: TruncatedConfig) -> None:
         self.config = config

@@ -42,7 +42,7 @@ class TrustRegionConfig(PluginConfig):
 
 
 class TrustRegion(Stateless):
-    """See the module."""
+    """See `TrustRegionConfig`."""
 
     def __init__(self, config: TrustRegionConfig) -> None:
         self.config = config
