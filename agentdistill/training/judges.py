@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,3 +82,13 @@ class Judges:
         reference = self.reference(trajectories) if self.reference is not None else None
         metrics["time/judge"] = time.perf_counter() - started
         return trajectories, BatchExtras(rewards, advantages, reference), metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the rewards that have one, by their name."""
+        return {term.name: term.judge.state_dict() for term in self.rewards if hasattr(term.judge, "state_dict")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores `state_dict`."""
+        for term in self.rewards:
+            if hasattr(term.judge, "load_state_dict") and term.name in state:
+                term.judge.load_state_dict(state[term.name])

@@ -165,6 +165,9 @@ class TrainingLoop:
             self.curriculum.load_state_dict(checkpoint.state["curriculum"])
         if self.fusion is not None:
             self.fusion.load_state_dict(checkpoint.state["fusion"])
+        judges = getattr(self.batches, "judged", None)
+        if judges is not None:
+            judges.load_state_dict(checkpoint.state.get("judges", {}))
         self.totals = Totals(**checkpoint.state["totals"])
         if self.monitor is not None and checkpoint.state.get("monitor"):
             self.monitor.load_state_dict(checkpoint.state["monitor"])
@@ -209,6 +212,7 @@ class TrainingLoop:
     def _checkpoint(self, done: int) -> None:
         if self.store is not None:
             self.store.flush()  # the checkpoint counts these episodes: they must be on disk before it is
+        judges = getattr(self.batches, "judged", None)
         path = save_checkpoint(
             self.checkpoints,
             step=done,
@@ -219,6 +223,7 @@ class TrainingLoop:
                 "config_hash": self.config_hash,
                 "curriculum": self.curriculum.state_dict() if self.curriculum is not None else {},
                 "fusion": self.fusion.state_dict() if self.fusion is not None else {},
+                "judges": judges.state_dict() if judges is not None else {},
                 "totals": self.totals.as_dict(),
                 "monitor": self.monitor.state_dict() if self.monitor is not None else {},
                 "stored": self.store.count() if self.store is not None else 0,

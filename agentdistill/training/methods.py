@@ -93,18 +93,17 @@ class Methods:
         sections = self.config.reward
         names = _names([section.type for section in sections])
         return [
-            RewardTerm(name, section.weight, self._score(section, _path("reward", number, len(sections))))
+            RewardTerm(name, section.weight, *self._score(section, _path("reward", number, len(sections))))
             for number, (name, section) in enumerate(zip(names, sections, strict=True))
         ]
 
-    def _score(self, section: Any, path: str) -> Callable[[Sequence[Trajectory]], Sequence[Array]]:
+    def _score(self, section: Any, path: str) -> tuple[Callable[[Sequence[Trajectory]], Sequence[Array]], Any]:
+        """What scores, and the object behind it."""
         if inspect.isclass(self.registry.get("reward", section.type).load()):
-            score: Callable[[Sequence[Trajectory]], Sequence[Array]] = self.registry.build(
-                "reward", section, path
-            ).score
-            return score
+            judge = self.registry.build("reward", section, path)
+            return judge.score, judge
         one = self.registry.function("reward", section, path)
-        return lambda trajectories: [one(trajectory) for trajectory in trajectories]
+        return lambda trajectories: [one(trajectory) for trajectory in trajectories], None
 
     def _functions(self, kind: str, name: str, sections: Sequence[Any]) -> list[Callable[..., Any]]:
         return [

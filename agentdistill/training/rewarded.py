@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,11 +60,13 @@ class RewardTerm:
         name: how metrics name it; terms of one name are told apart by a number.
         weight: its factor in the sum.
         score: episodes -> one array [steps] each.
+        judge: the object behind a class of rewards; what it has as `state_dict` is checkpointed.
     """
 
     name: str
     weight: float
     score: Callable[[Sequence[Trajectory]], Sequence[Array]]
+    judge: Any = None
 
 
 def total_rewards(

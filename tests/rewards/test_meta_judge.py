@@ -79,3 +79,24 @@ def test_samples_come_from_both_ends():
     assert {0, 1, 2, 3, 4, 95, 96, 97, 98, 99} <= set(found)
     assert chosen(recent, 20, "0:10") == chosen(recent, 20, "0:10") != chosen(recent, 20, "0:20")
     assert chosen(recent, 1, "0") and chosen(recent[:5], 20, "0") == recent[:5]
+
+
+def test_what_a_run_checkpoints_of_its_rewards():
+    from agentdistill.training.judges import Judges
+    from agentdistill.training.rewarded import RewardTerm
+
+    def judges(server) -> Judges:
+        mpo = judge(server)
+        return Judges([RewardTerm("outcome", 1.0, lambda played: []), RewardTerm("mpo", 0.5, mpo.score, mpo)])
+
+    with chat_server(endpoint(["worth 5"])) as server:
+        first = judges(server)
+        for number in range(2):
+            first.rewards[1].score(batch(number))
+        state = json.loads(json.dumps(first.state_dict()))
+        assert list(state) == ["mpo"] and state["mpo"]["revisions"] == ["worth 1", "worth 5"]
+        second = judges(server)
+        second.load_state_dict(state)
+        assert second.rewards[1].judge.rubric == "worth 5" and second.state_dict() == state
+        second.load_state_dict({})  # a checkpoint of before
+        assert second.state_dict() == state

@@ -111,6 +111,47 @@ def test_terms_are_summed_logged_and_the_same_without_the_judge(make_run):
     assert weights_of(first) == weights_of(second)
 
 
+def test_a_resumed_run_has_the_rubric_of_the_checkpoint(make_run, tmp_path):
+    """The third revision depends on the second: a run that began again with the first rubric would learn otherwise."""
+    mpo = {"reward.2.type": "mpo", "reward.2.every": 1, "run.checkpoint_every": 1, "optim.steps": 3}
+    revised = iter(range(100))
+
+    def evolving(body):
+        prompt = body["messages"][-1]["content"]
+        if "Where was the rubric gamed" in prompt:
+            return f"<rubric>rubric {next(revised)}</rubric>"
+        return judge(body)
+
+    with chat_server(evolving) as server:
+        make_run("whole", server.url, **mpo).train()
+        broken = make_run("broken", server.url, **mpo)
+        learner = broken.parts.learner
+
+        def stopping(*args, **kwargs):
+            made = learner(*args, **kwargs)
+            step = made.step
+
+            def until_two(*a, **k):
+                if made.steps_done == 2:
+                    raise KeyboardInterrupt
+                return step(*a, **k)
+
+            made.step = until_two
+            return made
+
+        broken.parts.learner = stopping
+        with pytest.raises(KeyboardInterrupt):
+            broken.train()
+        resumed = make_run("broken", server.url, **mpo, **{"run.resume": True})
+        resumed.train()
+    states = [
+        json.loads((tmp_path / name / "checkpoints" / "step-000003" / "state.json").read_text())["judges"]["mpo"]
+        for name in ("whole", "broken")
+    ]
+    assert states[0] == states[1]
+    assert states[0]["revisions"][1:] == ["rubric 0", "rubric 1", "rubric 2"]
+
+
 def test_the_gate_needs_somebody_who_judges(make_run):
     run = make_run("without", "http://127.0.0.1:9/v1")
     sections = [s for s in run.resolved.config.reward if s.type != "gate-judge"]
