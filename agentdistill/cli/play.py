@@ -43,10 +43,15 @@ def play(environment: str, plugins: tuple[str, ...], agent: str, key: str | None
         observation, info = env.reset(seed=task.seed, options={"task": task, "expert": agent == "expert"})
         click.secho(f"{task.env}/{task.split} {task.key}" + (f" ({task.type})" if task.type else ""), dim=True)
         click.echo(observation)
-        won, turns = _expert(env, info, section.max_steps) if agent == "expert" else _person(env, task, info)
+        if agent == "expert":
+            info, turns = _expert(env, info, section.max_steps)
+        else:
+            info, turns = _person(env, task, info, observation)
     finally:
         env.close()
-    click.secho(f"{'won' if won else 'not won'} after {turns} turns", bold=True, fg="green" if won else "yellow")
+    won, score = bool(info.get("won")), float(info.get("score", 0.0))
+    part = f", score {score:g}" if score and not won else ""
+    click.secho(f"{'won' if won else 'not won'} after {turns} turns{part}", bold=True, fg="green" if won else "yellow")
 
 
 def choose_task(source: EnvironmentSource, split: str, key: str | None, seed: int) -> Task:
@@ -69,7 +74,7 @@ def choose_task(source: EnvironmentSource, split: str, key: str | None, seed: in
     return found
 
 
-def _expert(env: Any, info: dict[str, Any], max_steps: int) -> tuple[bool, int]:
+def _expert(env: Any, info: dict[str, Any], max_steps: int) -> tuple[dict[str, Any], int]:
     for turn in range(max_steps):
         action = info.get("expert_action")
         if action is None:
@@ -78,11 +83,11 @@ def _expert(env: Any, info: dict[str, Any], max_steps: int) -> tuple[bool, int]:
         observation, _, terminated, truncated, info = env.step(action)
         click.echo(observation)
         if terminated or truncated:
-            return bool(info["won"]), turn + 1
-    return False, max_steps
+            return info, turn + 1
+    return info, max_steps
 
 
-def _person(env: Any, task: Task, info: dict[str, Any]) -> tuple[bool, int]:
+def _person(env: Any, task: Task, info: dict[str, Any], shown: str) -> tuple[dict[str, Any], int]:
     click.secho(HELP, dim=True)
     actions: list[str] = []
     for line in _lines():
@@ -99,10 +104,14 @@ def _person(env: Any, task: Task, info: dict[str, Any]) -> tuple[bool, int]:
         elif line:
             actions.append(line)
             observation, _, terminated, truncated, info = env.step(line)
-            click.echo(observation)
+            if observation == shown and not info.get("valid", True):
+                click.secho("(not understood, and nothing changed: ? shows what can be done)", dim=True)
+            else:
+                click.echo(observation)
+            shown = observation
             if terminated or truncated:
-                return bool(info["won"]), len(actions)
-    return bool(info.get("won")), len(actions)
+                return info, len(actions)
+    return info, len(actions)
 
 
 def _lines() -> Iterable[str]:

@@ -27,11 +27,17 @@ def test_end_of_input_and_quit_end_the_game(run):
     assert run("play", "toy-game", stdin=":quit\nup\n").out.splitlines()[-1] == "not won after 0 turns"
 
 
+def test_an_answer_that_changes_nothing_is_not_printed_again(run):
+    lines = run("play", "toy-game", stdin="jump\njump\nwait\n").out.splitlines()
+    assert lines.count("What?") == 1 and lines[-1] == "not won after 3 turns"
+    assert "(not understood, and nothing changed: ? shows what can be done)" in lines
+
+
 def test_the_expert_plays(run):
     out = run("play", "toy-game", "--agent", "expert", "--env.goal", "3").out
     assert out.count("> up") == 3 and out.splitlines()[-1] == "won after 3 turns"
     out = run("play", "toy-game", "--agent", "expert", "--env.goal", "3", "--env.max_steps", "2").out
-    assert out.splitlines()[-1] == "not won after 2 turns"
+    assert out.splitlines()[-1] == "not won after 2 turns, score 2"
     outcome = run("play", "toy-game", "--agent", "expert", "--env.goal", "9")
     assert outcome.code == 2 and "The expert has no action here." in outcome.err
 
