@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from agentdistill.config.schema import PluginSection, RunConfig
 from agentdistill.config.toml import format_value
+from agentdistill.diagnostics import RULES
 from agentdistill.plugins import hookspecs
 from agentdistill.plugins.kinds import KINDS
 from agentdistill.plugins.loader import HOOKS
@@ -132,9 +133,21 @@ def section(path: str, model: type[BaseModel], description: str) -> list[str]:
     return [head, "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *own])]
 
 
+def warnings() -> str:
+    """A table of the warnings that a run can raise."""
+    lines = ["| warning | raised when, over the late window | what it means | what to do |", "|---|---|---|---|"]
+    for rule in RULES:
+        when = " or ".join(str(condition) for condition in rule.when)
+        steady = "; judged at one depth only" if rule.steady else ""
+        reads = f"{rule.number}: {when}{steady}"
+        lines.append(f"| `{rule.name}` | {cell(reads)} | {cell(rule.means)} | {cell(rule.advice)} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "plugins.md": {"kinds": registration_hooks, "lifecycle": lifecycle_hooks, "hooks": every_hook},
     "configuration.md": {"sections": sections},
+    "diagnostics.md": {"warnings": warnings},
 }
 
 

@@ -38,6 +38,17 @@ class Condition:
     share: float | None = None
     stuck: bool = False
 
+    def __str__(self) -> str:
+        parts = [
+            None if self.above is None else f"mean above {self.above:g}",
+            None if self.below is None else f"mean below {self.below:g}",
+            None if self.rise is None else f"rose by {self.rise:g}",
+            None if self.fall is None else f"fell by {self.fall:g}",
+            None if self.share is None else f"rose by {self.share:.0%}",
+            "did not rise" if self.stuck else None,
+        ]
+        return " and ".join(part for part in parts if part)
+
     def holds(self, window: Trend) -> bool:
         """Whether it holds."""
         up, down = window.significance >= SIGNIFICANT, window.significance <= -SIGNIFICANT
@@ -57,7 +68,8 @@ class Rule:
 
     Attributes:
         name: how it is called everywhere.
-        signal: what it looks at.
+        number: what it looks at, for people.
+        signal: the same, from metrics.
         when: it is raised when one of these conditions holds.
         means: what it means, a sentence.
         advice: what to do, a sentence.
@@ -66,6 +78,7 @@ class Rule:
     """
 
     name: str
+    number: str
     signal: Signal
     when: Sequence[Condition]
     means: str
@@ -111,6 +124,7 @@ def no_loss(metrics: Mapping[str, float]) -> float | None:
 RULES: tuple[Rule, ...] = (
     Rule(
         "kl-rising",
+        "`kl/token`",
         metric("kl/token"),
         [Condition(share=0.5)],
         "The student moves away from its teacher at the same depth of episodes.",
@@ -119,6 +133,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "teacher-lost-at-depth",
+        "mean teacher log-probability of the fifth to eighth turn, less that of the first",
         deep_gap,
         [Condition(below=-1.0, fall=0.5)],
         "The teacher finds late turns ever less likely than first ones: it is judging prefixes it cannot judge.",
@@ -128,6 +143,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "success-falling",
+        "`rollout/success`",
         metric("rollout/success"),
         [Condition(fall=0.15)],
         "Training episodes of the same depth are won less and less often.",
@@ -136,6 +152,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "repetition",
+        "`rollout/repetition_rate`",
         metric("rollout/repetition_rate"),
         [Condition(above=0.05, rise=0.05), Condition(above=0.3)],
         "Responses begin to repeat themselves.",
@@ -144,6 +161,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "length-inflation",
+        "`rollout/turn_tokens`",
         metric("rollout/turn_tokens"),
         [Condition(share=0.5)],
         "Turns grow longer without need.",
@@ -151,6 +169,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "truncation",
+        "`rollout/truncated_rate`",
         metric("rollout/truncated_rate"),
         [Condition(above=0.1, rise=0.1), Condition(above=0.5)],
         "Responses run into the token limit.",
@@ -159,6 +178,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "dead-rows",
+        "`tokens/dead_rate`",
         metric("tokens/dead_rate"),
         [Condition(above=0.05)],
         "The teacher has no usable score for many of the student's tokens.",
@@ -166,6 +186,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no-loss",
+        "share of steps with a loss and a gradient of exactly 0",
         no_loss,
         [Condition(above=0.999)],
         "The loss and its gradient are exactly 0: nothing is learned.",
@@ -174,6 +195,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "engine-gap",
+        "`gap/logprob_mean`",
         metric("gap/logprob_mean"),
         [Condition(above=0.05)],
         "The engine's log-probabilities differ from the learner's: every batch looks off-policy.",
@@ -181,6 +203,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "few-weights",
+        "`weight/token_ess`",
         metric("weight/token_ess"),
         [Condition(below=0.05)],
         "A twentieth of the tokens carries all of the weight.",
@@ -188,6 +211,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "few-tokens",
+        "`advantage/top1_share`",
         metric("advantage/top1_share"),
         [Condition(above=0.5)],
         "One token in a hundred carries half of the advantage.",
@@ -195,6 +219,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "few-episodes",
+        "`episodes/max_share`",
         metric("episodes/max_share"),
         [Condition(above=0.4)],
         "One episode owns most of a batch's tokens.",
@@ -202,6 +227,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "flat-groups",
+        "`advantage/flat_groups`",
         metric("advantage/flat_groups"),
         [Condition(above=0.9)],
         "Nearly all groups are worth the same in every episode: the rewards teach nothing.",
@@ -209,6 +235,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "low-overlap",
+        "`overlap/mean`",
         metric("overlap/mean"),
         [Condition(below=0.3, stuck=True)],
         "Student and teacher hardly agree on the likely tokens, and it does not get better.",
@@ -217,6 +244,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no-progress",
+        "`rollout/no_progress_rate`",
         metric("rollout/no_progress_rate"),
         [Condition(above=0.1, rise=0.1), Condition(above=0.5)],
         "The student does the same in the same place again and again.",
@@ -224,6 +252,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "invalid-actions",
+        "`rollout/invalid_rate`",
         metric("rollout/invalid_rate"),
         [Condition(rise=0.1)],
         "More and more actions are refused by the environment.",
@@ -232,6 +261,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "clipped",
+        "`ratio/clip_rate`",
         metric("ratio/clip_rate"),
         [Condition(above=0.3)],
         "A third of the tokens is outside the trust region before anything was learned from them.",
@@ -239,6 +269,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "aborted",
+        "`rollout/aborted` / `rollout/episodes`",
         ratio("rollout/aborted", "rollout/episodes"),
         [Condition(above=0.1)],
         "The environment dies in many episodes.",

@@ -78,7 +78,7 @@ class WordsSource:
 class Verdicts:
     """A reward that judges turns, for step weights that want a judge: a wrong word needed help."""
 
-    annotates = frozenset({"intervention", "rubric"})
+    annotates = frozenset({"intervention", "judge"})
 
     def __init__(self, config: PluginConfig) -> None:
         self.config = config

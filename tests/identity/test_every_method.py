@@ -1,0 +1,79 @@
+"""Every registered method learns to say the words, in 50 steps from an expert-taught start, or says why it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from identity.exceptions import UNABLE
+
+from agentdistill.plugins import PluginRegistry
+
+KINDS = {
+    "loss": "loss",
+    "step-weight": "step_weight",
+    "token-weight": "token_weight",
+    "advantage": "advantage",
+    "fusion": "fusion",
+    "surrogate": "surrogate",
+    "filter": "filter",
+    "curriculum": "curriculum",
+}
+"""Kinds of methods, with the section that chooses one."""
+
+LEARNED = 0.95
+
+GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
+"""Rewards compare episodes of one task."""
+
+ALSO: dict[str, dict[str, Any]] = {
+    "advantage": {**GROUPS, "taught": False},
+    "fusion": {**GROUPS, "advantage.type": "grpo"},
+    "filter": GROUPS,
+}
+"""What every method of a kind is tried with."""
+
+WITH: dict[str, dict[str, Any]] = {
+    "loss/kdrl": {**GROUPS, "advantage.type": "grpo"},
+    "loss/qcrd": GROUPS,
+    "loss/redi": GROUPS,
+    "loss/uni-opd": GROUPS,
+    "step-weight/sage": {"reward.type": "verdicts"},
+}
+"""What single methods need besides."""
+
+
+def methods() -> list[tuple[str, str]]:
+    registry = PluginRegistry.load(third_party=False)
+    return [(kind, name) for kind in KINDS for name in registry.names(kind)]
+
+
+def recipe(kind: str, name: str) -> dict[str, Any]:
+    """The overrides that put a method into the common recipe."""
+    return {**ALSO.get(kind, {}), **WITH.get(f"{kind}/{name}", {}), f"{KINDS[kind]}.type": name}
+
+
+@pytest.mark.slow  # two seconds each, some seventy methods
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "name"), methods())
+def test_a_method_learns_to_say_the_words(kind: str, name: str, seed: int, make_run) -> None:
+    if f"{kind}/{name}" in UNABLE:
+        pytest.xfail(UNABLE[f"{kind}/{name}"])
+    result = make_run(recipe(kind, name), seed).train()
+    assert result.before is not None and result.after is not None
+    assert result.before.success.value < 0.85  # there was something to learn
+    assert result.after.success.value >= LEARNED
+
+
+@pytest.mark.parametrize(
+    "kind,name", [("loss", "opd"), ("step-weight", "sod"), ("curriculum", "tcod-f2b"), ("advantage", "grpo")]
+)
+def test_the_methods_that_everything_builds_on(kind: str, name: str, make_run) -> None:
+    result = make_run(recipe(kind, name)).train()
+    assert result.after is not None and result.after.success.value >= LEARNED
+
+
+def test_reasons_are_for_methods_that_exist() -> None:
+    known = {f"{kind}/{name}" for kind, name in methods()}
+    assert set(UNABLE) <= known
+    assert set(WITH) <= known
