@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from agentdistill.learner.statistics import (
@@ -18,6 +19,8 @@ from agentdistill.learner.statistics import (
 shapes = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=5), min_size=1, max_size=4)
 """Tokens of each turn of each episode."""
 seeds = st.integers(0, 2**16)
+patient = settings(deadline=None)
+"""On a busy machine a call takes its time."""
 
 
 def make_tokens(shape: Sequence[Sequence[int]], seed: int = 0, first_turn: int = 0) -> TokenStatistics:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_episodes import make_episode, random_scores
+from made_weights import patient
 
 from agentdistill.learner.batch import assemble
 from agentdistill.learner.statistics import StepStatistics, step_statistics
@@ -37,6 +38,7 @@ def weights(d, **options) -> list[float]:
     return sod(statistics(d, dtype=torch.float64), SodConfig(**options))[0].tolist()
 
 
+@patient
 @given(divergences, st.floats(0.0, 1.0))
 def test_the_paper_s_product_telescopes(d, delta):
     eps, product, expected = 1e-6, 1.0, [1.0]
@@ -48,6 +50,7 @@ def test_the_paper_s_product_telescopes(d, delta):
     assert weights(d, delta=delta) == pytest.approx(expected, rel=1e-6)
 
 
+@patient
 @given(divergences.filter(lambda d: len(d) > 3), st.randoms(use_true_random=False))
 def test_path_does_not_matter(d, random):
     interior = d[1:-1]
@@ -55,6 +58,7 @@ def test_path_does_not_matter(d, random):
     assert weights([d[0], *interior, d[-1]])[-1] == weights(d)[-1]
 
 
+@patient
 @given(st.lists(st.floats(0.1, 10.0), min_size=2, max_size=10), st.floats(0.5, 100.0))
 def test_scale_does_not_matter(d, c):
     assert weights([c * x for x in d], epsilon=1e-12) == pytest.approx(weights(d, epsilon=1e-12), rel=1e-5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_weights import make_steps, make_tokens, min_max, per_turn, ragged, seeds, shapes, turns_of
+from made_weights import make_steps, make_tokens, min_max, patient, per_turn, ragged, seeds, shapes, turns_of
 
 from agentdistill.errors import PluginError
 from agentdistill.learner.progress import LearnerProgress
@@ -57,6 +57,7 @@ def with_turns(steps, **rows):
 # --- SOD's relatives -------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.floats(1e-4, 1.0))
 def test_og_opd_s_base_moderation_is_sod(shape, seed, epsilon):
     steps = make_steps(shape, seed)
@@ -71,6 +72,7 @@ def test_og_opd_s_base_moderation_is_sod(shape, seed, epsilon):
 # --- ATOD ------------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds)
 def test_atod_is_the_loop(shape, seed):
     steps = make_steps(shape, seed)
@@ -83,6 +85,7 @@ def test_atod_is_the_loop(shape, seed):
     same(atod(steps, AtodConfig()), steps, per_turn(steps, naive))
 
 
+@patient
 @given(shapes, seeds)
 def test_atod_is_in_the_unit_interval_and_an_or(shape, seed):
     steps = make_steps(shape, seed)
@@ -109,6 +112,7 @@ def test_atod_extremes():
     assert atod(steps, AtodConfig()).tolist() == [[0.0, 1.0, 1.0, 1.0]]
 
 
+@patient
 @given(st.lists(st.integers(0, 20), min_size=2, max_size=6), st.integers(1, 9), st.integers(0, 5))
 def test_atod_does_not_care_for_scale_and_origin(values, scale, shift):
     drift = torch.tensor(values) / 8
@@ -120,6 +124,7 @@ def test_atod_does_not_care_for_scale_and_origin(values, scale, shift):
 # --- TurnOPD's progressive normalisation -----------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.integers(0, 100), st.sampled_from(["episode", "batch"]))
 def test_turn_equal_is_the_loop(shape, seed, step, scope):
     steps = make_steps(shape, seed)
@@ -135,6 +140,7 @@ def test_turn_equal_is_the_loop(shape, seed, step, scope):
     same(turn_equal(steps, TurnEqualConfig(scope=scope), at(step)), steps, per_turn(steps, naive))
 
 
+@patient
 @given(shapes, seeds, st.integers(0, 100))
 def test_turn_equal_over_the_batch_is_the_core_s_blend(shape, seed, step):
     tokens = make_tokens(shape, seed)
@@ -144,6 +150,7 @@ def test_turn_equal_over_the_batch_is_the_core_s_blend(shape, seed, step):
     assert torch.allclose(mean * weights[tokens.trajectory, tokens.column], blend, atol=1e-7)
 
 
+@patient
 @given(shapes, seeds, st.integers(0, 100))
 def test_turn_equal_keeps_every_episode_s_share(shape, seed, step):
     steps = make_steps(shape, seed)
@@ -171,6 +178,7 @@ def test_turn_equal_has_to_grow():
 # --- SAGE ------------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.sampled_from(["episode", "batch"]), st.booleans())
 def test_sage_is_the_loop_and_preserves_the_sum(shape, seed, scope, confident):
     steps = make_steps(shape, seed)
@@ -216,6 +224,7 @@ def test_sage_without_verdicts_or_with_strange_ones():
 # --- Prune -----------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.floats(0.0, 0.6), st.floats(0.0, 1.0, width=32))
 def test_prune_is_the_loop_never_rises_and_stays_in_range(shape, seed, penalty, threshold):
     steps = make_steps(shape, seed)
@@ -243,6 +252,7 @@ def test_prune_counts_and_does_not_take_unknown_for_agreement():
 # --- IW --------------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.floats(0.0, 2.0))
 def test_iw_opd_is_the_loop_and_the_token_weight_at_the_turn_s_first_token(shape, seed, gamma):
     steps, tokens = make_steps(shape, seed), make_tokens(shape, seed)
@@ -267,6 +277,7 @@ def test_iw_opd_without_disagreement():
 # --- turns without progress ------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.sampled_from(["repeated-invalid", "invalid", "no-progress"]), st.integers(0, 3))
 def test_drop_stuck_is_the_loop(shape, seed, on, keep):
     steps = make_steps(shape, seed)

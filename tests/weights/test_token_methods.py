@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_weights import best, gap, make_tokens, min_max, responses, seeds, shapes
+from made_weights import best, gap, make_tokens, min_max, patient, responses, seeds, shapes
 
 from agentdistill.learner.statistics import TokenRole, TokenStatistics
 from agentdistill_token_weights.action_only import ActionOnlyConfig, action_only
@@ -43,6 +43,7 @@ def disagreement(values) -> TokenStatistics:
 # --- CORD ------------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.integers(1, 4), st.floats(1.0, 3.0), st.floats(1.0, 3.0))
 def test_cord_is_the_loop(shape, seed, top_k, alpha, beta):
     tokens = make_tokens(shape, seed)
@@ -77,6 +78,7 @@ def trl_weights(advantages: list[list[float]], gamma: float, epsilon: float) -> 
     return [row[: len(given)].tolist() for row, given in zip(weights, advantages, strict=True)]
 
 
+@patient
 @given(shapes, seeds, st.floats(0.0, 2.0), st.sampled_from(["response", "episode"]))
 def test_iw_opd_is_the_loop_and_trl_s_formula(shape, seed, gamma, scope):
     tokens = make_tokens(shape, seed)
@@ -105,6 +107,7 @@ def test_iw_opd_without_disagreement_and_without_gamma():
     assert iw_opd(loud, IwOpdConfig()).tolist() == [1.5, 1.25, 1.5, 1.5]
 
 
+@patient
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.integers(1, 100))
 def test_iw_opd_does_not_care_for_scale(sizes, scale):
     small, large = disagreement(torch.tensor(sizes) / 16), disagreement(torch.tensor(sizes) * scale)
@@ -114,6 +117,7 @@ def test_iw_opd_does_not_care_for_scale(sizes, scale):
 # --- TIP -------------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, scopes, st.floats(0.05, 1.0), st.floats(0.3, 1.0))
 def test_tip_is_the_loop_and_keeps_the_share(shape, seed, scope, share, clip):
     tokens = make_tokens(shape, seed)
@@ -143,6 +147,7 @@ def test_tip_keeps_both_regions_of_the_paper():
     assert tip(make_tokens(SHAPE), TipConfig(share=1.0)).tolist() == [1.0] * 20
 
 
+@patient
 @given(shapes, seeds, st.integers(0, 30))
 def test_tip_is_monotone_in_the_divergence(shape, seed, which):
     """A kept token stays kept when its own divergence grows (below the largest one, which fixes the scale)."""
@@ -163,6 +168,7 @@ def test_tip_does_not_take_unknown_for_anything():
 # --- Prune -----------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.floats(0.0, 0.6), st.floats(0.0, 1.0, width=32), st.sampled_from(["response", "episode"]))
 def test_prune_is_the_loop_never_rises_and_stays_in_range(shape, seed, penalty, threshold, scope):
     tokens = make_tokens(shape, seed)
@@ -189,6 +195,7 @@ def test_prune_counts_and_does_not_take_unknown_for_agreement():
 # --- TSD-KD ----------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds)
 def test_tsd_kd_is_the_loop_and_complementary(shape, seed):
     tokens = make_tokens(shape, seed)
@@ -212,6 +219,7 @@ def test_tsd_kd_equal_entropies_and_order():
 # --- the teacher's confidence ----------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds, st.floats(0.0, 4.0))
 def test_teacher_confidence_is_the_loop(shape, seed, power):
     tokens = make_tokens(shape, seed)
@@ -230,6 +238,7 @@ def test_teacher_confidence_powers():
 # --- roles -----------------------------------------------------------------------------------------------------------
 
 
+@patient
 @given(shapes, seeds)
 def test_roles_are_the_loop(shape, seed):
     tokens = make_tokens(shape, seed)
