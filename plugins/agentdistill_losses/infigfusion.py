@@ -4,17 +4,18 @@ Token-wise divergences ignore which tokens rise together. The graph loss compare
 likeliest tokens of each model, edges the products of their logits, and the Gromov-Wasserstein distance between the two
 graphs is approximated by sorting one feature per node, the mean of its edges:
 
-    C_ij = z_i z_j,   f_i = (1/k) sum_j C_ij = z_i mean(z),   graph = (1/k) sum_i (sort f^S - sort f^T)_i^2
+    C_ij = z_i z_j,   f_i = (1/k) sum_j C_ij = z_i mean(z),   graph = |sort f^S - sort f^T|^2 / (k + |f^T|^2)
     loss_t = KL_t + c graph_t
 
 Nodes are matched by their order, so the vocabularies need not be the same, and the graph alone teaches a shape and no
 content: a divergence goes with it (the paper adds its universal logit loss and cross-entropy). k = 10, c = 0.1.
 
 Differs from the paper, which released no loss code: z is the log-probability renormalised on the k tokens plus log k,
-since raw logits are known up to a constant only; and the graph is one position's, where the paper sums the products
-over the sequence first: chunks of the output layer see no sequence. Proofs: features against the explicit matrix,
-O(k^2); invariance under shifts of the logits and renaming of tokens; gradient against finite differences;
-teacher = student gives zero.
+since raw logits are known up to a constant only; the distance is relative to the teacher's graph, for the squares of
+logits reach thousands where a model is sure, and drown any divergence; and the graph is one position's, where the
+paper sums the products over the sequence first: chunks of the output layer see no sequence. Proofs: features against
+the explicit matrix, O(k^2); invariance under shifts of the logits and renaming of tokens; gradient against finite
+differences; teacher = student gives zero.
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class GraphDivergence:
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of each row, [n]."""
-        gap = node_features(student, self.k) - node_features(teacher, self.k)
-        return self.base(student, teacher) + self.graph * gap.square().mean(-1)
+        goal = node_features(teacher, self.k)
+        gap = node_features(student, self.k) - goal
+        return self.base(student, teacher) + self.graph * gap.square().mean(-1) / (1.0 + goal.square().mean(-1))
 
 
 class InfigfusionLoss:

@@ -6,8 +6,12 @@ entry's contribution to the sum is clipped before it is summed, so that a few sp
     loss_t = sum_v min( p_v (log p_v - log q_v), c ),   c = 0.05
 
 The gradient with respect to the student's logits is q S - p 1[kept], S the teacher's mass on the kept entries: clipped
-entries are pushed by nobody. The privileged context itself is a teacher's business; any teacher with hidden states will
-do here.
+entries are pulled up by nobody. That is right for self-distillation, where student and teacher agree on nearly every
+token, and wrong for a student with something left to learn: a token that the teacher is sure of and the student is not
+contributes more than 0.05 and is not taught. In the identity environment, 50 steps from a start at 62 % with a teacher
+at 100 % end at 6 %; whoever has another teacher than the student itself raises `clip` or takes `opd`.
+
+The privileged context is a teacher's business; any teacher with hidden states will do here.
 
 Differs from released code: the clip is that of the paper; the released trainer has none (it has a JSD, top-k and
 sampled forms, which `opd` covers). Proofs: c = infinity is the forward KL; values by enumeration; the analytic gradient

@@ -127,6 +127,13 @@ class TestGraph:
         got = exact(loss.objective.divergence, student, teacher)  # type: ignore[attr-defined]
         torch.testing.assert_close(got[1], exact(ForwardKL(), student, teacher)[1], **EXACT)
 
+    def test_distance_is_relative_to_the_teachers_graph(self) -> None:
+        student, teacher = (x[None] for x in logits(3, scale=4.0).log_softmax(-1))
+        f_s, f_t = node_features(student, 4)[0], node_features(teacher, 4)[0]
+        expected = float(((f_s - f_t) ** 2).sum() / (4 + (f_t**2).sum()))
+        graph_only = GraphDivergence(lambda s, t: torch.zeros(len(s), dtype=s.dtype), 1.0, 4)
+        assert float(graph_only(student, teacher)) == pytest.approx(expected, abs=1e-12)
+
     def test_renaming_costs_the_base_only(self) -> None:
         teacher = logits(0)[1].log_softmax(-1)
         other = teacher[[1, 0, 2, 3, 4, 5]]
