@@ -30,7 +30,7 @@ STEPS = 50
 BASE: dict[str, Any] = {
     "run": {"name": "words", "checkpoint_every": 0, "self_test": False, "diagnostics": False},
     "env": {"type": "words", "max_steps": 2},
-    "rollout": {"tasks_per_step": 16, "max_new_tokens": 4, "concurrency": 64},
+    "rollout": {"tasks_per_step": 32, "max_new_tokens": 4, "concurrency": 64},
     "eval": {"panel": "words/all", "temperature": 0.0},
     "optim": {"schedule": "linear", "weight_decay": 0.0},
 }

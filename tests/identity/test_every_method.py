@@ -26,10 +26,16 @@ LEARNED = 0.95
 GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
 """Rewards compare episodes of one task."""
 
+EXACT = {"loss.support": "full", "loss.divergence": "reverse-kl"}
+"""The loss without the noise of sampling, for methods that are not about the loss."""
+
 ALSO: dict[str, dict[str, Any]] = {
+    "step-weight": EXACT,
+    "token-weight": EXACT,
+    "curriculum": EXACT,
     "advantage": {**GROUPS, "taught": False},
     "fusion": {**GROUPS, "advantage.type": "grpo"},
-    "filter": GROUPS,
+    "filter": {**GROUPS, **EXACT},
 }
 """What every method of a kind is tried with."""
 
