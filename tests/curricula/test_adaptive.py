@@ -42,22 +42,22 @@ def step(curriculum, logprob, *, count=8, limit=30, length=99, kl=0.1):
 
 
 def test_depth_grows_by_a_turn_a_step_while_the_teacher_is_reliable():
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=8))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=8))
     assert [step(curriculum, lambda turn: -0.3, limit=8) for _ in range(9)] == [2, 3, 4, 5, 6, 7, 8, 8, 8]
     assert curriculum.plan(task(), progress(limit=8)).horizon is None
 
 
 def test_it_settles_where_the_teacher_stops_being_reliable():
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=8))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=8))
     depths = [step(curriculum, lambda turn: -0.3 if turn < 6 else -2.0) for _ in range(30)]
     assert set(depths[10:]) == {6, 7}  # it keeps looking one turn further, and comes back
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=8))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=8))
     depths = [step(curriculum, lambda turn: -0.3 if turn < 6 else -1.2) for _ in range(30)]
     assert set(depths[10:]) == {7}  # between the bounds it stays
 
 
 def test_it_comes_back_when_the_student_worsens_and_never_below_its_start():
-    curriculum = Adaptive(AdaptiveConfig(start=3, turns=8))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=3, turns=8))
     for _ in range(6):
         step(curriculum, lambda turn: -0.3)
     assert curriculum.depth == 9
@@ -65,31 +65,31 @@ def test_it_comes_back_when_the_student_worsens_and_never_below_its_start():
 
 
 def test_a_large_divergence_alone_shrinks_it():
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=8))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=8))
     curriculum.depth = 5
     step(curriculum, lambda turn: -0.9, kl=0.9)
     assert curriculum.depth == 4
 
 
 def test_it_waits_until_enough_turns_are_seen():
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=20, patience=10))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=20, patience=10))
     assert [step(curriculum, lambda turn: -0.3) for _ in range(5)] == [2, 2, 2, 3, 3]
 
 
 def test_a_cut_nobody_reaches_gives_way():
-    curriculum = Adaptive(AdaptiveConfig(start=6, turns=8, patience=2))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=6, turns=8, patience=2))
     assert [step(curriculum, lambda turn: -5.0, length=3) for _ in range(5)] == [6, 6, 7, 7, 8]
 
 
 def test_only_the_frontier_counts():
-    narrow, wide = Adaptive(AdaptiveConfig(start=5, turns=8)), Adaptive(AdaptiveConfig(start=5, turns=8, width=5))
+    narrow, wide = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=5, turns=8)), Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=5, turns=8, width=5))
     for curriculum in (narrow, wide):
         step(curriculum, lambda turn: -0.3 if turn == 4 else -9.0, kl=0.0)
     assert (narrow.depth, wide.depth) == (6, 5)
 
 
 def test_episodes_of_another_depth_or_another_curriculum_do_not_count():
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=4, patience=1))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=4, patience=1))
     stale = curriculum.plan(task(), progress())
     step(curriculum, lambda turn: -0.3)
     assert curriculum.depth == 3
@@ -102,14 +102,14 @@ def test_episodes_of_another_depth_or_another_curriculum_do_not_count():
 
 
 def test_a_maximum_is_kept():
-    curriculum = Adaptive(AdaptiveConfig(start=2, maximum=4, turns=8))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, maximum=4, turns=8))
     assert [step(curriculum, lambda turn: -0.3) for _ in range(5)] == [2, 3, 4, 4, 4]
     with pytest.raises(ValidationError, match="maximum = 1 is below start = 2"):
         AdaptiveConfig(maximum=1)
 
 
 def test_a_resumed_controller_goes_on():
-    curriculum = Adaptive(AdaptiveConfig(start=2, turns=20, patience=9))
+    curriculum = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=2, turns=20, patience=9))
     for _ in range(4):
         step(curriculum, lambda turn: -0.3)
     other = reborn(curriculum)
