@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from agentdistill.records import TeacherScores
 from agentdistill.teachers.scoring import SparseStates
@@ -49,11 +51,8 @@ def disturbed(scores: TeacherScores, rng: np.random.Generator) -> TeacherScores:
     )
 
 
-def _moved(states: object, rng: np.random.Generator) -> object:
+def _moved(states: Tensor, rng: np.random.Generator) -> Tensor:
     """Hidden states with a tenth of their own size added at random."""
-    import torch
-
-    assert isinstance(states, torch.Tensor)
     if not len(states):
         return states
     move = torch.from_numpy(rng.standard_normal(tuple(states.shape)).astype(np.float32)).to(states)

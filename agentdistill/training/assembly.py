@@ -208,7 +208,8 @@ class Parts:
         """Statistics for diagnostics, which nobody needs: those that engine and teacher report."""
         if not self.config.run.diagnostics or self.config.loss is None:
             return frozenset()
-        engine, teacher = getattr(self.engine, "capabilities", frozenset()), self.teacher.capabilities
+        engine: frozenset[str] = getattr(self.engine, "capabilities", frozenset())
+        teacher = self.teacher.capabilities
         found = {
             "teacher_entropy": "entropy" in teacher,
             "old_entropy": "entropy" in engine,
