@@ -82,7 +82,7 @@ def test_a_cut_nobody_reaches_gives_way():
 
 
 def test_only_the_frontier_counts():
-    narrow, wide = Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=5, turns=8)), Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=5, turns=8, width=5))
+    narrow, wide = (Adaptive(AdaptiveConfig(kl=0.5, logprob=-1.0, start=5, turns=8, width=w)) for w in (1, 5))
     for curriculum in (narrow, wide):
         step(curriculum, lambda turn: -0.3 if turn == 4 else -9.0, kl=0.0)
     assert (narrow.depth, wide.depth) == (6, 5)
