@@ -9,7 +9,7 @@ The gradient with respect to the student's logits is q S - p 1[kept], S the teac
 entries are pulled up by nobody. That is right for self-distillation, where student and teacher agree on nearly every
 token, and wrong for a student with something left to learn: a token that the teacher is sure of and the student is not
 contributes more than 0.05 and is not taught. In the identity environment, 50 steps from a start at 62 % with a teacher
-at 100 % end at 6 %; whoever has another teacher than the student itself raises `clip` or takes `opd`.
+at 100 % end at 6 %; whoever has another teacher than the student itself raises `clip` (5 ends at 100 %) or takes `opd`.
 
 The privileged context is a teacher's business; any teacher with hidden states will do here.
 

@@ -7,17 +7,17 @@ The student keeps its own words: the teacher's distribution counts where the stu
 
 JSD_beta in GKD's convention, beta = 0.9. PL: the student's top 10 candidates in the teacher's order, negative
 log-likelihood under Plackett-Luce, c_r = 0.1, on the opening tokens, until the response's cumulative student entropy
-reaches a tenth of its sum. H_S: entropy of the tokens among the tenth of highest entropy of the response, c_h = 1. Both
-terms are means over the tokens they select, response by response.
+reaches a tenth of its sum. H_S: entropy of the tokens among the tenth of highest entropy of the response, c_h = 0.1.
+Both terms are means over the tokens they select, response by response.
 
 Differs from released code: that one sums the log-partition over the places *before* each item (`ranking =
 "released"`), which is the likelihood of the reversed ranking: on the scores (3, 2, 1, 0) it is 7.16 where the orders
 agree and 1.16 where they are opposite. It also takes the entropy quantile the other way (top 90 %: `entropy_share =
 0.9`), finds the opening in the flattened batch (right for batches of one response), and drops the token that crosses
-the threshold. Selections use the rollout's entropies. Proofs: the ranking is smallest when the orders agree, invariant
-under shifts, 0 for k = 1, and both forms give the numbers above; w = 1/2 at equal entropies; selections by
-enumeration. With teacher = student the first term is zero; the ranking and the entropy term are not, they go on making
-the student surer.
+the threshold. Its c_h is 1, under which short responses collapse: 62 % to 25 % in 50 steps of the identity environment,
+100 % with 0.1. Selections use the rollout's entropies. Proofs: the ranking is smallest when the orders agree, invariant
+under shifts, 0 for k = 1, and gives the numbers above; w = 1/2 at equal entropies; selections by enumeration. With
+teacher = student the first term is zero; the ranking and the entropy term are not, they make the student surer.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class TsdKdConfig(PluginConfig):
     indirect: float = Field(default=0.1, ge=0.0)
     candidates: int = Field(default=10, ge=1)
     opening: float = Field(default=0.1, gt=0.0, le=1.0)
-    entropy: float = Field(default=1.0, ge=0.0)
+    entropy: float = Field(default=0.1, ge=0.0)
     entropy_share: float = Field(default=0.1, gt=0.0, le=1.0)
     ranking: Literal["plackett-luce", "released"] = "plackett-luce"
 
