@@ -144,7 +144,7 @@ def test_the_gradient_is_that_of_cross_entropy_on_the_guides_turns():
             means.append(-logp.gather(1, ids[1:, None])[step.start - 1 : step.end - 1].mean())
     loss = torch.stack(means).mean()
     loss.backward()
-    assert metrics["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
     for gradient, parameter in zip(got, student.parameters(), strict=True):
         assert torch.allclose(gradient, parameter.grad, atol=2e-6)
 
