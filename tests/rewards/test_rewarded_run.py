@@ -69,8 +69,8 @@ def make_run(tmp_path, monkeypatch):
         tiny_tokenizer().save_pretrained(tmp_path / name)
     text = RECIPE.replace("STUDENT", str(tmp_path / "student")).replace("TEACHER", str(tmp_path / "teacher"))
 
-    def make(name: str, url: str, **overrides) -> Run:
-        (tmp_path / f"{name}.toml").write_text(text.replace("URL", url))
+    def make(name: str, url: str, judge: str = '"llm-judge"', **overrides) -> Run:
+        (tmp_path / f"{name}.toml").write_text(text.replace("URL", url).replace('"llm-judge"', judge))
         registry = PluginRegistry.load()
         values = {"run.directory": str(tmp_path / name)} | {k.replace("__", "."): v for k, v in overrides.items()}
         return Run(load_config([str(tmp_path / f"{name}.toml")], values, registry=registry), registry)
@@ -113,7 +113,7 @@ def test_terms_are_summed_logged_and_the_same_without_the_judge(make_run):
 
 def test_a_resumed_run_has_the_rubric_of_the_checkpoint(make_run, tmp_path):
     """The third revision depends on the second: a run that began again with the first rubric would learn otherwise."""
-    mpo = {"reward.2.type": "mpo", "reward.2.every": 1, "run.checkpoint_every": 1, "optim.steps": 3}
+    mpo = {"judge": '"mpo"\nevery = 1', "run.checkpoint_every": 1, "optim.steps": 3}
     revised = iter(range(100))
 
     def evolving(body):
