@@ -33,7 +33,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "step-weight": EXACT,
     "token-weight": EXACT,
     "curriculum": EXACT,
-    "advantage": {**GROUPS, "taught": False},
+    "advantage": {**GROUPS, "taught": False, "optim.lr": 1e-3},
     "fusion": {**GROUPS, "advantage.type": "grpo"},
     "filter": {**GROUPS, **EXACT},
 }
