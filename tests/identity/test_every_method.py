@@ -23,8 +23,8 @@ KINDS = {
 
 LEARNED = 0.95
 
-GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
-"""Rewards compare episodes of one task."""
+GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4, "optim.lr": 1e-3}
+"""Rewards compare episodes of one task; standardised, they are large, and at the teacher's rate they undo the start."""
 
 EXACT = {"loss.support": "full", "loss.divergence": "reverse-kl"}
 """The loss without the noise of sampling, for methods that are not about the loss."""
@@ -33,9 +33,9 @@ ALSO: dict[str, dict[str, Any]] = {
     "step-weight": EXACT,
     "token-weight": EXACT,
     "curriculum": EXACT,
-    "advantage": {**GROUPS, "taught": False, "optim.lr": 1e-3},
+    "advantage": {**GROUPS, "taught": False},
     "fusion": {**GROUPS, "advantage.type": "grpo"},
-    "filter": {**GROUPS, **EXACT},
+    "filter": {**GROUPS, **EXACT, "optim.lr": 3e-3},
 }
 """What every method of a kind is tried with."""
 
