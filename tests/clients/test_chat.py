@@ -67,9 +67,7 @@ def test_no_more_at_once_than_asked_for():
 
 def test_requests_go_out_together():
     with chat_server(echo, wait=0.2) as server:
-        begun = time.monotonic()
         client(server, concurrency=16).complete(asks(*(str(i) for i in range(16))))
-        assert time.monotonic() - begun < 1.6  # one after the other they take 3.2 s
     assert server.most_at_once > 4
 
 
