@@ -151,6 +151,11 @@ class Learner:
         self.steps_done += 1
         return metrics | {"optim/lr": lr, "optim/step": float(self.steps_done)}
 
+    def skip(self) -> dict[str, float]:
+        """Counts a step whose batch had nothing to train on; schedules go on, weights stay."""
+        self.steps_done += 1
+        return {"batch/empty": 1.0, "optim/step": float(self.steps_done)}
+
     def accumulate(
         self,
         trajectories: Sequence[Trajectory],
@@ -239,7 +244,7 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)
             raise non_finite(batch, self.steps_done, settings.dump_directory, branches, norm)
         metrics |= {"loss": total, "optim/grad_norm": norm, "batch/passes": float(len(passes))}
-        metrics["batch/padding"] = padding_share(passes)
+        metrics["batch/padding"] = 0.0 if self.parts.packs else padding_share(passes)
         return metrics | loss_metrics(batch, terms, objective, coefficients, values)
 
     def _backward(

@@ -20,6 +20,7 @@ from agentdistill.training.rewarded import (
     checked,
     filtered,
     total_rewards,
+    trained_turns,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Judges:
         if self.filters:
             trajectories, left_out = filtered(self.filters, ScoredBatch(trajectories, scores, rewards, group, step))
             metrics |= left_out
+            metrics["batch/empty"] = float(not trained_turns(trajectories))
         reference = self.reference(trajectories) if self.reference is not None else None
         metrics["time/judge"] = time.perf_counter() - started
         return trajectories, BatchExtras(rewards, advantages, reference), metrics

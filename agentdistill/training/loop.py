@@ -190,7 +190,8 @@ class TrainingLoop:
     def _learn(self, batch: Batch) -> dict[str, Any]:
         began = time.perf_counter()
         learned = with_relabels(batch.trajectories, batch.scores, batch.extras, batch.relabels)
-        metrics: dict[str, Any] = {**batch.metrics, **self.learner.step(*learned)}
+        empty = batch.metrics.get("batch/empty") and not batch.relabels
+        metrics: dict[str, Any] = {**batch.metrics, **(self.learner.skip() if empty else self.learner.step(*learned))}
         metrics["time/learn"] = time.perf_counter() - began
         numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
         if self.curriculum is not None:

@@ -167,7 +167,7 @@ def filtered(
     trajectories = list(batch.trajectories)
     metrics: dict[str, float] = {}
     for name, choose in filters.items():
-        before = _trained(trajectories)
+        before = trained_turns(trajectories)
         given = choose(replace(batch, trajectories=trajectories))
         if len(given) != len(trajectories):
             raise PluginError(
@@ -186,12 +186,13 @@ def filtered(
                 )
             if not wanted.all():
                 trajectories[number] = without_turns(trajectory, wanted)
-        after = _trained(trajectories)
+        after = trained_turns(trajectories)
         metrics[f"filter/{name}"] = 1.0 - after / before if before else 0.0
     return trajectories, metrics
 
 
-def _trained(trajectories: Sequence[Trajectory]) -> int:
+def trained_turns(trajectories: Sequence[Trajectory]) -> int:
+    """Turns that may be trained, whoever played them."""
     return sum(step.loss_role is not LossRole.NONE for t in trajectories for step in t.steps)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from made_episodes import make_episode
+from safetensors.torch import load_file
 from test_training_run import final_weights, metrics_of
 
-from agentdistill.errors import ConfigError, PluginError, TrainingError
+from agentdistill.errors import ConfigError, PluginError
 from agentdistill.records import LossRole
 from agentdistill.training.rewarded import RewardedBatch, RewardTerm, advantage_metrics, total_rewards, without_turns
 
@@ -75,8 +77,18 @@ def test_filters_leave_turns_out_and_say_how_many(make_run) -> None:
     run.train()
     metrics = metrics_of(run.directory)
     assert all(m["turns/distill"] <= m["rollout/episodes"] and m["tokens/unused"] > 0 for m in metrics)
-    with pytest.raises(TrainingError, match="nothing to train on"):
-        make_run("none", filter__type="toy_judges:nothing").train()
+    assert all(m["batch/empty"] == 0 for m in metrics)
+
+
+def test_a_batch_that_filters_empty_is_counted_and_passed_over(make_run, models) -> None:
+    run = make_run(filter__type="toy_judges:nothing", optim__steps=3)
+    run.train()
+    assert [m["batch/empty"] for m in metrics_of(run.directory)] == [1.0] * 3
+    assert [m["optim/step"] for m in metrics_of(run.directory)] == [1.0, 2.0, 3.0]
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (models / "student", run.directory / "student")
+    )
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize(
