@@ -56,7 +56,7 @@ def own_temporary_folder() -> Iterator[None]:
         tempfile.TemporaryDirectory(prefix=worker, ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
         yield

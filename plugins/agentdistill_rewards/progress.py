@@ -16,8 +16,8 @@ When the curriculum cut the episode the last potential stays: its rest, where it
 played. Turns before the student's first one earn nothing, and the potential they reached is where the student begins.
 
 `gamma` must be the discount of the returns that the advantage computes (1 where it does not discount).
-Proofs: tests/rewards/test_potential.py (the telescoping sum, all policies of random decision processes keep their order,
-with a potential that stays at the end they do not).
+Proofs: tests/rewards/test_potential.py (the telescoping sum, all policies of random decision processes keep their
+order, with a potential that stays at the end they do not).
 """
 
 from __future__ import annotations
