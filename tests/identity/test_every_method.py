@@ -23,27 +23,29 @@ KINDS = {
 
 LEARNED = 0.95
 
-GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4, "optim.lr": 1e-3}
-"""Rewards compare episodes of one task; standardised, they are large, and at the teacher's rate they undo the start."""
+GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
+"""Rewards compare episodes of one task."""
 
 EXACT = {"loss.support": "full", "loss.divergence": "reverse-kl"}
 """The loss without the noise of sampling, for methods that are not about the loss."""
 
 ALSO: dict[str, dict[str, Any]] = {
+    "loss": {"rollout.tasks_per_step": 64},
     "step-weight": EXACT,
     "token-weight": EXACT,
     "curriculum": EXACT,
-    "advantage": {**GROUPS, "taught": False},
-    "fusion": {**GROUPS, "advantage.type": "grpo"},
-    "filter": {**GROUPS, **EXACT, "optim.lr": 3e-3},
+    "advantage": {**GROUPS, **EXACT},  # beside the teacher: fifty steps of rewards alone are too few
+    "fusion": {**GROUPS, **EXACT, "advantage.type": "grpo"},
+    "surrogate": {**GROUPS, "advantage.type": "grpo"},
+    "filter": {**GROUPS, **EXACT},
 }
 """What every method of a kind is tried with."""
 
 WITH: dict[str, dict[str, Any]] = {
-    "loss/kdrl": {**GROUPS, "advantage.type": "grpo"},
-    "loss/qcrd": GROUPS,
-    "loss/redi": GROUPS,
-    "loss/uni-opd": GROUPS,
+    "loss/kdrl": {**GROUPS, "advantage.type": "grpo", "loss.beta": 1.0},
+    "loss/opsd": {"loss.clip": 5.0},  # its page: the default bound is for long thoughts
+    "loss/uni-opd": {**GROUPS, "rollout.tasks_per_step": 16},
+    "filter/outcomes": {"rollout.tasks_per_step": 16, "rollout.samples_per_task": 8},
     "step-weight/sage": {"reward.type": "verdicts"},
 }
 """What single methods need besides."""
