@@ -32,6 +32,7 @@ PAGED = (
     "curriculum",
     "reward",
     "filter",
+    "selection",
     "teacher",
     "context",
     "engine",

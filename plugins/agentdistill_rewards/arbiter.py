@@ -1,4 +1,4 @@
-"""A pairwise process reward: was the action better than another at this point (WebArbiter, arXiv 2601.21872)?
+"""A pairwise process reward (WebArbiter, arXiv 2601.21872): whether an action is better than another at its point.
 
     r_k = v_k / n      v_k = +1  the judge prefers the student's action
                              -1  it prefers the other one
@@ -108,7 +108,7 @@ def siblings(trajectories: Sequence[Trajectory]) -> dict[tuple[int, int], Candid
     for place, t in enumerate(trajectories):
         for k, step in enumerate(t.steps):
             done = tuple(earlier.action for earlier in t.steps[:k])
-            state = (t.task.env, t.task.split, t.task.key, t.task.seed, done, step.observation)
+            state: tuple[object, ...] = (t.task.env, t.task.split, t.task.key, t.task.seed, done, step.observation)
             seen.setdefault(state, []).append(step)
             if own(step):
                 places[place, k] = state

@@ -37,6 +37,7 @@ NO_PAPER = {
     "filter/staleness": "nothing to cite",
     "filter/truncated": "nothing to cite",
     "fusion/additive": "nothing to cite",
+    "fusion/srpo": "named by others without an id",
     "fusion/tide": "TIDE, fall 2026, has no arXiv id",
     "step-weight/drop-stuck": "nothing to cite",
     "step-weight/uniform": "nothing to cite",

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from agentdistill.errors import DataError
-from agentdistill.plugins import PluginRegistry
+from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill_trackers.jsonl import JsonlConfig, JsonlTracker, read_metrics
+from agentdistill_trackers.none import NullTracker
 
 
 def tracker(directory: Path) -> JsonlTracker:
@@ -82,3 +83,11 @@ def test_two_runs_do_not_mix_their_lines(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="another process"):
         tracker(tmp_path)
     made.close()
+
+
+def test_the_null_tracker_leaves_nothing(tmp_path: Path) -> None:
+    tracker = NullTracker(PluginConfig(), directory=tmp_path)
+    tracker.log(1, {"loss": 0.5})
+    tracker.truncate(0)
+    tracker.close()
+    assert not list(tmp_path.iterdir())
