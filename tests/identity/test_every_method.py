@@ -36,17 +36,20 @@ ALSO: dict[str, dict[str, Any]] = {
     "curriculum": EXACT,
     "advantage": {**GROUPS, **EXACT},  # beside the teacher: fifty steps of rewards alone are too few
     "fusion": {**GROUPS, **EXACT, "advantage.type": "grpo"},
-    "surrogate": {**GROUPS, "advantage.type": "grpo"},
+    "surrogate": {**GROUPS, "advantage.type": "grpo", "rollout.tasks_per_step": 24},
     "filter": {**GROUPS, **EXACT},
 }
 """What every method of a kind is tried with."""
 
 WITH: dict[str, dict[str, Any]] = {
-    "loss/kdrl": {**GROUPS, "advantage.type": "grpo", "loss.beta": 1.0},
+    "loss/exopd": {"rollout.tasks_per_step": 96},
+    "loss/kdrl": {**GROUPS, "advantage.type": "grpo", "loss.beta": 1.0, "rollout.tasks_per_step": 16},
+    "loss/soft-log": {"rollout.tasks_per_step": 96},
     "loss/opsd": {"loss.clip": 5.0},  # its page: the default bound is for long thoughts
     "loss/uni-opd": {**GROUPS, "rollout.tasks_per_step": 16},
-    "filter/outcomes": {"rollout.tasks_per_step": 16, "rollout.samples_per_task": 8},
+    "filter/outcomes": {"rollout.tasks_per_step": 24, "rollout.samples_per_task": 8},
     "step-weight/sage": {"reward.type": "verdicts"},
+    "surrogate/trrd": {"rollout.tasks_per_step": 48},  # its ratio clips what the teacher would not say
 }
 """What single methods need besides."""
 
