@@ -54,6 +54,22 @@ class CheckpointError(AgentDistillError):
     """A checkpoint is missing, damaged or belongs to another configuration."""
 
 
+class Interruption(AgentDistillError):
+    """Somebody the run depends on cannot answer now; nothing is wrong with the run itself.
+
+    The training loop writes a checkpoint of the last finished step before it passes such an error on, so that
+    `--resume` goes on from there as if nothing had happened.
+    """
+
+
+class TeacherOutage(Interruption):
+    """A teacher cannot be reached or does not answer."""
+
+
+class BudgetSpent(Interruption):
+    """What may be spent on a paid service is spent."""
+
+
 def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     """Imports an optional dependency or says which extra brings it.
 

@@ -319,6 +319,8 @@ class TeacherScores:
         entropy: float32 [T] or None, nats.
         confidence: float32 [T] or None, the largest probability.
         hidden: a [T, D] array or tensor (position t is the state that predicts token t) or None.
+        source: int16 [T] or None, which of several teachers a score is from: an index into the teacher's `members`, -1
+            where none is.
     """
 
     sampled_logprob: npt.NDArray[np.float32]
@@ -328,6 +330,7 @@ class TeacherScores:
     entropy: npt.NDArray[np.float32] | None = None
     hidden: Any = None
     confidence: npt.NDArray[np.float32] | None = None
+    source: npt.NDArray[np.int16] | None = None
 
 
 def trainable_tokens(trajectories: Sequence[Trajectory]) -> int:

@@ -102,10 +102,14 @@ class Learner:
         self.vocabulary = len(self.parts.weight)
         if objective is not None and objective.needs_hidden and teacher_weight is not None:
             self.vocabulary = min(self.vocabulary, len(teacher_weight))
-            self.teacher_weight = teacher_weight[: self.vocabulary]
+            self.set_teacher_weight(teacher_weight)
         if self.settings.gradient_checkpointing:
             enable_checkpointing(self.parts.model)
         self.optimizer = make_optimizer(self.parts.model, self.settings)
+
+    def set_teacher_weight(self, weight: Tensor) -> None:
+        """Takes the output layer [V, D] of a teacher whose weights have moved."""
+        self.teacher_weight = weight[: self.vocabulary]
 
     @property
     def progress(self) -> LearnerProgress:

@@ -47,7 +47,9 @@ def agentdistill_register_engines(register: Register) -> None:
 def agentdistill_register_teachers(register: Register) -> None:
     """Registers teachers. Target: callable -> `agentdistill.teachers.base.Teacher`.
 
-    It is called as (config, student=LoadedModel, context=ContextPolicy, registry=PluginRegistry).
+    It is called as (config, student=LoadedModel, context=ContextPolicy, renderer=ChatRenderer,
+    registry=PluginRegistry),
+    with those of the keywords that it names. What it may have besides: `agentdistill.teachers.optional`.
     """
 
 

@@ -18,14 +18,15 @@ from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.provenance import collect
 from agentdistill.records import Actor, ScoreRequest, Task
 from agentdistill.rollout.control import OnlineScores
-from agentdistill.rollout.guide import ExpertGuide, Guide, ModelGuide
+from agentdistill.rollout.guide import Guide
 from agentdistill.rollout.play import RolloutSettings
-from agentdistill.teachers.selfcheck import check_same_tokenizer
+from agentdistill.teachers.optional import close_teacher
 from agentdistill.training.demonstrations import Lookup, demonstration_lookup
 from agentdistill.training.judges import Judges
 from agentdistill.training.methods import OVERLAP, Methods, widened
 from agentdistill.training.online import online_scores
 from agentdistill.training.recordings import RecordingLookup, recording_lookup
+from agentdistill.training.teaching import check_request, make_guides, make_teacher
 
 if TYPE_CHECKING:
     from agentdistill.conversation.base import ContextPolicy
@@ -76,9 +77,13 @@ class Parts:
         return supervised
 
     def close(self) -> None:
-        """Ends the environments' processes, if there are any; what needs them later starts new ones."""
+        """Ends the environments' processes and lets go of teacher and engine, as far as they were made."""
         for source in self._supervised:
             source.close()
+        if "teacher" in vars(self):
+            close_teacher(self.teacher)
+        if "engine" in vars(self) and hasattr(self.engine, "close"):
+            self.engine.close()
 
     @cached_property
     def eval_source(self) -> EnvironmentSource:
@@ -136,16 +141,7 @@ class Parts:
     def teacher(self) -> Teacher:
         """Who scores the student's tokens; its tokenizer is the student's, by every id."""
         self.resolved.require("teacher")
-        teacher: Teacher = self.registry.build(
-            "teacher",
-            _given(self.config.teacher),
-            "teacher",
-            student=self.student,
-            context=self.context,
-            registry=self.registry,
-        )
-        check_same_tokenizer(self.student.tokenizer, teacher.tokenizer)
-        return teacher
+        return make_teacher(_given(self.config.teacher), self.registry, self.student, self.context, self.renderer)
 
     @cached_property
     def loss(self) -> Loss | ScheduledLoss:
@@ -157,21 +153,7 @@ class Parts:
         return loss
 
     def _check_scores(self, request: ScoreRequest, who: str) -> None:
-        wanted = {
-            "sampled": request.sampled,
-            "top_k": request.top_k > 0,
-            "hidden": request.hidden,
-            "entropy": request.entropy,
-            "confidence": request.confidence,
-        }
-        missing = [name for name, asked in wanted.items() if asked and name not in self.teacher.capabilities]
-        if missing:
-            offered = ", ".join(sorted(self.teacher.capabilities))
-            raise ConfigError(
-                f"The {who} needs {' and '.join(missing)} scores, which the teacher cannot give.",
-                f"The teacher `{_given(self.config.teacher).type}` can give: {offered}.",
-                "Choose another teacher, or another support of the loss.",
-            )
+        check_request(request, self.teacher, _given(self.config.teacher).type, who)
 
     @cached_property
     def methods(self) -> Methods:
@@ -275,20 +257,18 @@ class Parts:
     @cached_property
     def guides(self) -> dict[Actor, Guide]:
         """Who can play turns in the student's place, as far as the curriculum asks for it."""
-        guides: dict[Actor, Guide] = {}
-        if "teacher" in self.curriculum.needs:
-            if "act" not in self.teacher.capabilities:
-                raise ConfigError(
-                    f"The curriculum `{self.config.curriculum.type}` lets the teacher play turns, and the teacher "
-                    f"`{_given(self.config.teacher).type}` cannot play.",
-                    "It scores tokens only.",
-                    'Choose a teacher with the capability "act", or another guide.',
-                )
-            model = self.teacher.policy()
-            guides[Actor.TEACHER] = ModelGuide(self.registry.build("engine", self.config.engine, "engine", model=model))
-        if "expert" in self.curriculum.needs:
-            guides[Actor.EXPERT] = ExpertGuide(self.context, self.renderer)
-        return guides
+        needs, section = self.curriculum.needs, self.config.teacher
+        if "teacher" in needs:
+            self.resolved.require("teacher")
+        return make_guides(
+            needs,
+            self.config.curriculum.type,
+            self.teacher if "teacher" in needs else None,
+            section.type if section is not None else "",
+            self.context,
+            self.renderer,
+            lambda model: self.registry.build("engine", self.config.engine, "engine", model=model),
+        )
 
     def play_settings(self, want_expert: bool) -> RolloutSettings:
         """How episodes are played under [env] and [rollout], with or without the expert's advice in every step."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentdistill.diagnostics import Alert, Monitor
+from agentdistill.errors import Interruption
 from agentdistill.store import TrajectoryStore
+from agentdistill.teachers.optional import follow_student, restore_teacher, teacher_state
 from agentdistill.training.batches import Batch, BatchSource
 from agentdistill.training.checkpoint import Checkpoint, load_student_weights, load_trainer_state, save_checkpoint
 from agentdistill.training.curriculum import Curriculum
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from agentdistill.learner.fusion import Fusion
     from agentdistill.learner.learner import Learner
     from agentdistill.models import LoadedModel
+    from agentdistill.teachers.base import Teacher
 
 
 class Tracker(Protocol):
@@ -80,6 +83,7 @@ class TrainingLoop:
         engine: told after each step that the weights changed; None when nothing samples.
         curriculum: sees metrics and episodes, is checkpointed; None when there is none.
         fusion: sees metrics, is checkpointed; None when there is none.
+        teacher: told after each optimiser step that the student moved, is checkpointed; None when there is none.
         store: episodes on disk; None keeps none.
         trackers: where metrics go.
         checkpoint_every: optimiser steps between checkpoints; 0 is only at the end.
@@ -101,6 +105,7 @@ class TrainingLoop:
     engine: Engine | None = None
     curriculum: Curriculum | None = None
     fusion: Fusion | None = None
+    teacher: Teacher | None = None
     store: TrajectoryStore | None = None
     trackers: list[Tracker] = field(default_factory=list)
     checkpoint_every: int = 0
@@ -128,12 +133,14 @@ class TrainingLoop:
             self._checkpoint(0)
         for step in range(start, self.steps):
             began = time.perf_counter()
-            batch = self.batches.batch(step)
+            batch = self._batch(step)
             self._emit(BatchReady(step, batch.trajectories, batch.metrics, batch.scores or ()))
             metrics = self._learn(batch)
             done = step + 1
             if self.engine is not None:
                 self.engine.sync(done)
+            if self.teacher is not None and follow_student(self.teacher, done):
+                self._refresh_teacher_weight()
             if self.store is not None:
                 for trajectory in batch.trajectories:
                     self.store.append(trajectory)
@@ -160,7 +167,10 @@ class TrainingLoop:
             Optimiser steps done, the `start` of `run`.
         """
         load_student_weights(checkpoint, self.student.model)
-        self.learner.load_state_dict(load_trainer_state(checkpoint))
+        trainer = load_trainer_state(checkpoint)
+        restore_teacher(self.teacher, trainer.pop("teacher", {}))
+        self.learner.load_state_dict(trainer)
+        self._refresh_teacher_weight()
         if self.curriculum is not None:
             self.curriculum.load_state_dict(checkpoint.state["curriculum"])
         if self.fusion is not None:
@@ -186,6 +196,19 @@ class TrainingLoop:
             tracker.close()
         if self.store is not None:
             self.store.close()
+
+    def _batch(self, step: int) -> Batch:
+        try:
+            return self.batches.batch(step)
+        except Interruption as error:
+            self._checkpoint(step)
+            kept = f"{error.do} The run is kept as it was after step {step}; --resume goes on from there."
+            raise type(error)(error.what, error.why, kept.strip()) from error
+
+    def _refresh_teacher_weight(self) -> None:
+        """A teacher that follows the student has another output layer now."""
+        if self.teacher is not None and self.learner.teacher_weight is not None:
+            self.learner.set_teacher_weight(self.teacher.output_weight())
 
     def _learn(self, batch: Batch) -> dict[str, Any]:
         began = time.perf_counter()
@@ -219,7 +242,7 @@ class TrainingLoop:
             step=done,
             student=self.student.model,
             tokenizer=self.student.tokenizer,
-            trainer_state=self.learner.state_dict(),
+            trainer_state=self.learner.state_dict() | {"teacher": teacher_state(self.teacher)},
             state={
                 "config_hash": self.config_hash,
                 "curriculum": self.curriculum.state_dict() if self.curriculum is not None else {},

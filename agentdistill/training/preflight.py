@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentdistill.selftest import SelfTest, self_test
+from agentdistill.teachers.optional import check_teacher
 from agentdistill.teachers.selfcheck import SelfCheck, check_self_score
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def self_score(test: SelfTest) -> SelfCheck:
 
 
 def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
-    """The self-score check, and the self-test unless the recipe says `run.self_test = false`.
+    """The self-score check, the teacher's own, and the self-test unless the recipe says `run.self_test = false`.
 
     Args:
         parts: the assembled run; nothing in it is changed.
@@ -38,6 +39,8 @@ def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
     """
     test = SelfTest(parts)
     check = self_score(test)
+    asked = check_teacher(parts.teacher, test.material.played) if parts.config.loss is not None else []
+    lines = [f"teacher  {line}" for line in asked]
     if not parts.config.run.self_test:
-        return check, ["check    the self-test was skipped (run.self_test)"]
-    return check, [f"check    {outcome}" for outcome in self_test(test)]
+        return check, [*lines, "check    the self-test was skipped (run.self_test)"]
+    return check, lines + [f"check    {outcome}" for outcome in self_test(test)]

@@ -171,6 +171,7 @@ class Run:
             engine=parts.engine,
             curriculum=parts.curriculum if on_policy else None,
             fusion=learner.fusion,
+            teacher=parts.teacher if on_policy and config.loss is not None else None,
             store=TrajectoryStore(self.directory / "episodes") if on_policy else None,
             trackers=[self.registry.build("tracker", tracker, "tracker", directory=self.directory)],
             checkpoint_every=config.run.checkpoint_every,
