@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from agentdistill.records import Step
+from agentdistill.records import Step, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,14 @@ class Situation:
         observation: the current observation (the first one of the episode included).
         admissible: commands the environment accepts now.
         steps: the turns so far.
+        about: the task itself; for policies that must not show what they know about it. Never shown.
     """
 
     task: str
     observation: str
     admissible: Sequence[str] = field(default=())
     steps: Sequence[Step] = field(default=())
+    about: Task | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,11 @@ class ParsedAction:
 
 
 class ContextPolicy(Protocol):
-    """Turns the episode so far into messages, and responses into actions."""
+    """Turns the episode so far into messages, and responses into actions.
+
+    Optional members: `hold_out(tasks)` is told which tasks are about to be evaluated, so that nothing that the policy
+    knows about them is shown from then on; `notes()` gives sentences that a result over them should carry.
+    """
 
     def messages(self, situation: Situation) -> list[Message]:
         """The full conversation to show before this turn. It must contain the task on every turn."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from agentdistill.conversation.base import Situation
+from agentdistill.records import Actor
 
 Finish = Literal["stop", "length", "context"]
 
@@ -40,12 +43,15 @@ class GenerationRequest:
         prompt: all token ids of the row so far.
         seed: seed of this request's sampling; results do not depend on what else is in the batch.
         allowed: token sequences (terminator included) the response is restricted to, or None.
+        situation: what the prompt was made from, for engines that ask somebody who reads words; None when the prompt
+            is all there is.
     """
 
     session: str
     prompt: Sequence[int]
     seed: int = 0
     allowed: tuple[tuple[int, ...], ...] | None = None
+    situation: Situation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,10 @@ class Generation:
             the context; token_ids is then empty, nothing was truncated).
         entropies: entropy of each token's distribution at temperature 1, nats; None when not asked for.
         top_ids: the most likely ids at each token, most likely first; None when not asked for.
+        actor: who wrote it. A turn of anybody but the student is recorded as theirs, and its tokens are never taken
+            for the student's.
+        text: the words as they were written, where the tokens are only how the student's tokenizer puts them.
+        info: small plain extras for the step, e.g. what the turn cost.
     """
 
     token_ids: list[int]
@@ -66,6 +76,9 @@ class Generation:
     finish: Finish
     entropies: list[float] | None = None
     top_ids: list[list[int]] | None = None
+    actor: Actor = Actor.STUDENT
+    text: str | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -73,6 +86,9 @@ class Engine(Protocol):
 
     An engine may have `capabilities`, a subset of {"entropy", "top_ids"}: what it reports of each sampled token when
     `Sampling` asks for it. A run that needs more stops at start.
+
+    One that lets others write turns has `players`, who plays in a few words, and `provenance()`, plain data about them;
+    both go into every result, so that nobody takes it for the student's alone.
     """
 
     @property

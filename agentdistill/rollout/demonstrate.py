@@ -49,7 +49,7 @@ def tokenize_demonstration(trajectory: Trajectory, renderer: ChatRenderer, conte
                 "Collect it again with that context policy, or turn the policy's `admissible` off.",
             )
         admissible = step.info.get("admissible_actions", ())
-        messages = context.messages(Situation(str(goal), step.observation, admissible, done))
+        messages = context.messages(Situation(str(goal), step.observation, admissible, done, trajectory.task))
         builder.turn(messages)
         response = _response(step, context)
         learn = step.loss_role is LossRole.IMITATE

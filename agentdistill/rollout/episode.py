@@ -124,7 +124,8 @@ class Episode:
     @property
     def situation(self) -> Situation:
         """What may be shown before the next turn."""
-        return Situation(self._goal, self._observation, self.info.get("admissible_actions") or (), self.steps)
+        known = self.info.get("admissible_actions") or ()
+        return Situation(self._goal, self._observation, known, self.steps, self.request.task)
 
     def begin(self) -> None:
         """Resets the environment and replays the plan's prefix, checking that each action is accepted."""

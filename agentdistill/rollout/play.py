@@ -79,6 +79,10 @@ class _Turn:
     stop: bool = False
     info: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def by_other(self) -> bool:
+        return self.guide or self.generation.actor is not Actor.STUDENT
+
 
 @dataclass(slots=True)
 class _Seats:
@@ -179,7 +183,9 @@ def play(
     def land(flight: _Flight) -> None:
         release([flight.session])
         trajectory = flight.episode.trajectory(flight.rows.rows())
-        if flight.episode.request.plan.guide or flight.episode.request.plan.control is not None:
+        steps, plan = trajectory.steps, flight.episode.request.plan
+        written = any(step.row < 0 and not step.info.get("replayed") for step in steps)
+        if plan.guide or plan.control is not None or written:
             trajectory = without_idle_rows(trajectory)
         results[flight.index] = trajectory
         seats.give_back(flight.seat, flight.episode.stop is StopReason.ABORTED)
@@ -257,7 +263,7 @@ def _ask(
             )
         allowed = tuple(tuple(renderer.response(context.render_action(action))) for action in situation.admissible)
     seed = turn_seed(flight.episode.request.seed, len(flight.episode.steps))
-    return GenerationRequest(flight.session, prompt, seed, allowed)
+    return GenerationRequest(flight.session, prompt, seed, allowed, situation)
 
 
 def _guided(
@@ -312,7 +318,7 @@ def _controlled(
     proposals: dict[int, Proposal] = {}
     for place, (flight, turn) in enumerate(zip(ready, turns, strict=True)):
         written = turn.generation
-        if flight.episode.request.plan.control is None or turn.guide or written.finish == "context":
+        if flight.episode.request.plan.control is None or turn.by_other or written.finish == "context":
             continue
         response = renderer.decode(written.token_ids)
         proposals[place] = Proposal(flight.episode, batch[place], written, response, context.parse(response))
@@ -340,18 +346,18 @@ def _answer(flight: _Flight, turn: _Turn, renderer: ChatRenderer, context: Conte
         return
     plan = episode.request.plan
     index, actor, role = len(episode.steps), Actor.STUDENT, plan.student_role
-    if not turn.guide:
+    if not turn.by_other:
         row, start, end = flight.rows.sampled(
             index, generation.token_ids, generation.logprobs, generation.entropies, generation.top_ids
         )
     else:
-        actor, role = plan.guide_actor, plan.guide_role
+        actor, role = plan.guide_actor if turn.guide else generation.actor, plan.guide_role
         row, start, end = flight.rows.written(index, generation.token_ids, learn=role is LossRole.IMITATE)
         if role is not LossRole.IMITATE:
             row, start, end = -1, 0, 0
-    response = renderer.decode(generation.token_ids)
+    response = renderer.decode(generation.token_ids) if generation.text is None else generation.text
     parsed = context.parse(response)
-    info = {"finish": generation.finish, **turn.info}
+    info = {"finish": generation.finish, **generation.info, **turn.info}
     step = yield from episode.acting(
         response, parsed.action, well_formed=parsed.well_formed, actor=actor, loss_role=role, info=info
     )
