@@ -188,6 +188,9 @@ class OptimSection(Section):
         blend: share of turn-mean in "blend".
         weight_norm: "none" keeps the scale of step x token weights; "mean1" rescales them to a mean of 1.
         imitation: coefficient of the cross-entropy over turns that somebody better wrote.
+        epochs: how often each batch is gone through. Beyond the first update the student is no longer quite the one
+            that played; surrogates clip or weigh by the ratio of the two.
+        minibatches: parts a batch is cut into, by tasks; each makes an optimiser update of its own.
         max_dead_rows: largest share of a batch's rows without any teacher score; the run stops above it.
         micro_batch_tokens: most tokens of one forward pass, padding included.
         gradient_checkpointing: recompute activations in the backward pass.
@@ -209,6 +212,8 @@ class OptimSection(Section):
     blend: Annotated[float, Field(ge=0, le=1)] = 0.5
     weight_norm: Literal["none", "mean1"] = "none"
     imitation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    epochs: Count = 1
+    minibatches: Count = 1
     max_dead_rows: Annotated[float, Field(ge=0, le=1)] = 0.5
     micro_batch_tokens: Count = 16384
     gradient_checkpointing: bool = False

@@ -37,6 +37,7 @@ from agentdistill.learner.settings import LearnerSettings
 from agentdistill.learner.statistics import step_statistics
 from agentdistill.learner.surrogates import Surrogate
 from agentdistill.learner.terms import Term, make_terms
+from agentdistill.learner.updates import joined, updates
 from agentdistill.learner.weights import StepWeight, TokenWeight, branch_weights, functions
 from agentdistill.records import TeacherScores, Trajectory
 
@@ -132,7 +133,7 @@ class Learner:
         scores: Sequence[Sequence[TeacherScores]] | None = None,
         extras: BatchExtras | None = None,
     ) -> dict[str, float]:
-        """Makes one optimiser step.
+        """Makes one step: an optimiser update, or `epochs` x `minibatches` of them at one learning rate.
 
         Args:
             trajectories: the batch; aborted episodes are left out and counted.
@@ -144,15 +145,19 @@ class Learner:
 
         Raises:
             TrainingError: nothing to train on, a broken record, or a loss or gradient that is not finite (the batch
-                is then dumped to a file and the weights are unchanged).
+                is then dumped to a file and the update that it was for is not made).
             PluginError: a weight function returned something unusable.
         """
-        metrics = self.accumulate(trajectories, scores, extras)
         lr = learning_rate(self.settings, self.steps_done)
-        self.optimizer.set_learning_rate(lr)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        parts = updates(trajectories, scores, extras, self.settings, self.steps_done)
+        seen = []
+        for number, part in enumerate(parts):
+            seen.append(self.accumulate(*part, update=number))
+            self.optimizer.set_learning_rate(lr)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
+        metrics = joined(seen, self.settings.epochs)
         return metrics | {"optim/lr": lr, "optim/step": float(self.steps_done)}
 
     def skip(self) -> dict[str, float]:
@@ -165,8 +170,9 @@ class Learner:
         trajectories: Sequence[Trajectory],
         scores: Sequence[Sequence[TeacherScores]] | None = None,
         extras: BatchExtras | None = None,
+        update: int = 0,
     ) -> dict[str, float]:
-        """Computes the clipped gradient of a step without taking it; see `step`."""
+        """Computes the clipped gradient of a step's `update`-th update without taking it; see `step`."""
         settings, objective = self.settings, self.objective
         rewarded = extras is not None and extras.advantages is not None
         batch = assemble(
@@ -209,7 +215,10 @@ class Learner:
             taught=objective is not None,
         )
         scales = Scales() if self.fusion is None else self.fusion.scales(self.progress)
-        terms = make_terms(tokens, objective, batch.rewarded, base, weights, scales, self.surrogate)
+        passes = micro_batches(batch, settings.batch_tokens)
+        surrogate = self.surrogate or getattr(objective, "surrogate", None)
+        current = self._logprobs(batch, passes) if update and getattr(surrogate, "looks_ahead", False) else None
+        terms = make_terms(tokens, objective, batch.rewarded, base, weights, scales, self.surrogate, current)
         copied = settings.imitation * reduction_coefficients(
             batch.imitate.trajectory, batch.imitate.turn, settings.reduction, settings.alpha
         )
@@ -223,7 +232,6 @@ class Learner:
                 "Their tokenizers differ, or the student samples ids that no token has.",
                 "Use a pair that shares a tokenizer.",
             )
-        passes = micro_batches(batch, settings.batch_tokens)
         if self.imitation is not None and len(batch.imitate):
             copied = copied * imitation_factors(self.imitation, batch, passes, self.parts, settings.head_chunk)
         values = {name: torch.zeros(len(batch.distill)) for name in ("logprob", "clipped", *(t.name for t in terms))}
@@ -234,7 +242,8 @@ class Learner:
         try:
             # Dropout depends on the seed and the step only, so a resumed run draws the same masks.
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(int(digest(["dropout", settings.seed, self.steps_done])[:15], 16))
+                draw = ["dropout", settings.seed, self.steps_done] + ([update] if update else [])
+                torch.manual_seed(int(digest(draw)[:15], 16))
                 total = sum(self._backward(batch, p, terms, copied, values) for p in passes)
         finally:
             model.eval()
@@ -286,6 +295,21 @@ class Learner:
         if bool(torch.isfinite(total)):
             total.backward()
         return float(total.detach())
+
+    def _logprobs(self, batch: LearnerBatch, passes: Sequence[MicroBatch]) -> Tensor:
+        """What the student says of the distilled tokens as it is now, float32 [N], for surrogates that look ahead."""
+        parts, found = self.parts, torch.full((len(batch.distill),), float("nan"))
+        rows = [micro for micro in passes if len(micro.distill)]
+        with torch.no_grad():
+            for micro in rows:
+                picked, hidden = micro.distill, parts.hidden(micro.input_ids)
+                states = hidden[picked.line.to(parts.device), picked.source.to(parts.device)]
+                weight, bias = parts.layer(self.vocabulary)
+                copy = SampledLogprobs(batch.distill.token_id[picked.index].to(parts.device))
+                ones = torch.ones(len(picked), device=parts.device)
+                _, values = fused_head(states, weight, bias, copy, ones, chunk=self.settings.head_chunk)
+                found[picked.index] = -values.cpu()
+        return found
 
     def _teacher(self, batch: LearnerBatch, picked: Picked) -> TeacherView:
         device = self.parts.device

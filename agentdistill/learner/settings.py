@@ -40,6 +40,8 @@ class LearnerSettings:
         weight_norm: what happens to step x token weights: "none" leaves their scale as the method gives it;
             "mean1" rescales them to a mean of 1 under the reduction.
         imitation: coefficient of the cross-entropy over imitated turns, whose normaliser is its own.
+        epochs: how often each batch is gone through.
+        minibatches: parts a batch is cut into, by tasks; each makes an optimiser update of its own.
         max_dead_rows: largest share of a batch's rows on which the teacher has no opinion at all; above, the step is
             refused.
         seed: seed of dropout, combined with the step number.
@@ -65,6 +67,8 @@ class LearnerSettings:
     alpha: float = 0.5
     weight_norm: WeightNorm = "none"
     imitation: float = 1.0
+    epochs: int = 1
+    minibatches: int = 1
     max_dead_rows: float = 0.5
     seed: int = 0
     dump_directory: Path | None = None

@@ -13,7 +13,11 @@ from agentdistill.learner.statistics import TokenStatistics
 
 @runtime_checkable
 class Surrogate(Protocol):
-    """Registered as a class, constructed with its config."""
+    """Registered as a class, constructed with its config.
+
+    One with `looks_ahead = True` is given the student's log-probabilities of now by `prepare(tokens, advantage,
+    logprob=...)` in every update of a batch but the first, where they are those it sampled with.
+    """
 
     def prepare(self, tokens: TokenStatistics, advantage: Tensor) -> Surrogate:
         """What to use for one batch; for surrogates that look at all of it first.

@@ -41,6 +41,7 @@ def make_terms(
     weights: Mapping[str, Tensor],
     scales: Scales,
     surrogate: Surrogate | None = None,
+    current: Tensor | None = None,
 ) -> list[Term]:
     """Makes the terms of a batch.
 
@@ -55,6 +56,7 @@ def make_terms(
         weights: by branch, float32 [N], normalised.
         scales: of the fusion.
         surrogate: in the place of the loss's own, and for the rewards; None is PPO's clip.
+        current: float32 [N], the student's log-probabilities now; None is those it sampled with.
 
     Returns:
         No term, one or two.
@@ -70,7 +72,9 @@ def make_terms(
             from_rewards = scales.rl * weights["rl"] * tokens.advantage
             advantage = torch.where(weights["kd"] == 0, 0.0, scales.kd * weights["kd"] * advantage) + from_rewards
             coefficients = base
-        terms.append(_advantage_term("distill", tokens, advantage, coefficients, surrogate or objective.surrogate))
+        terms.append(
+            _advantage_term("distill", tokens, advantage, coefficients, surrogate or objective.surrogate, current)
+        )
         return terms
     if kd:
         assert objective is not None
@@ -85,15 +89,23 @@ def make_terms(
         )
     if rl:
         coefficients = base * weights["rl"] * scales.rl
-        terms.append(_advantage_term("rl", tokens, tokens.advantage, coefficients, surrogate or ClippedRatio()))
+        terms.append(
+            _advantage_term("rl", tokens, tokens.advantage, coefficients, surrogate or ClippedRatio(), current)
+        )
     return terms
 
 
 def _advantage_term(
-    name: str, tokens: TokenStatistics, advantage: Tensor, coefficients: Tensor, surrogate: Surrogate
+    name: str,
+    tokens: TokenStatistics,
+    advantage: Tensor,
+    coefficients: Tensor,
+    surrogate: Surrogate,
+    current: Tensor | None,
 ) -> Term:
     advantage = advantage.detach()
-    prepared = surrogate.prepare(tokens, advantage)
+    known = {} if current is None else {"logprob": current}
+    prepared = surrogate.prepare(tokens, advantage, **known)
 
     def make(index: Tensor, some: TokenStatistics, teacher: TeacherView | None) -> TokenLoss:
         return surrogate_loss(prepared, some, advantage[index].to(some.token_id.device))

@@ -300,8 +300,18 @@ class Parts:
         )
 
     def learner_settings(self, dump_directory: Any) -> LearnerSettings:
-        """The learner's settings."""
+        """The learner's settings.
+
+        Raises:
+            ConfigError: a batch has fewer tasks than minibatches.
+        """
         optim = self.config.optim
+        if optim.minibatches > self.config.rollout.tasks_per_step:
+            raise ConfigError(
+                f"A batch of {self.config.rollout.tasks_per_step} tasks has no {optim.minibatches} minibatches.",
+                "Episodes of one task stay together, and no part may be empty.",
+                "Raise `rollout.tasks_per_step`, or lower `optim.minibatches`.",
+            )
         return LearnerSettings(
             lr=optim.lr,
             steps=optim.steps,
@@ -321,6 +331,8 @@ class Parts:
             alpha=optim.blend,
             weight_norm=optim.weight_norm,
             imitation=optim.imitation,
+            epochs=optim.epochs,
+            minibatches=optim.minibatches,
             max_dead_rows=optim.max_dead_rows,
             seed=self.config.run.seed,
             dump_directory=dump_directory,

@@ -10,9 +10,8 @@ where that is not enough the lower bound is raised, which takes falling tokens o
 The loss is PPO's with these bounds. The search ends at the first interval that meets the target or at both limits.
 
 Distillation advantages are mostly negative (the student sampled what it liked), so this is of use there, too. With one
-pass over an on-policy batch every ratio is 1 and no bound binds, whatever the search decides. The learner prepares a
-surrogate before its forward pass, so it is ratios of 1 that a run's search sees; who has stale batches and the current
-log-probabilities gives them to `prepare`.
+update from an on-policy batch every ratio is 1 and no bound binds, whatever the search decides: it takes `optim.epochs`
+or `optim.minibatches` above 1. From the second update on, the search sees the ratios of the student as it is then.
 
 Deviations. (a) The paper's mass is the value of the clipped term, weighted by the rollout probability; that value
 *grows* for negative tokens as the lower bound rises, so its search can move away from its target. Ours counts r |A| of
@@ -127,6 +126,8 @@ def _rungs(start: float, limit: float, step: float) -> list[float]:
 
 class Bapo(Stateless):
     """See `BapoConfig`. `bounds` are those of the batch it was prepared for, at first the initial ones."""
+
+    looks_ahead = True
 
     def __init__(self, config: BapoConfig, bounds: Bounds | None = None) -> None:
         self.config = config
