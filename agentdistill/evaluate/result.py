@@ -12,6 +12,7 @@ from typing import Any, Literal
 from agentdistill.atomic import write_json
 from agentdistill.codec import decode_value, encode_value, task_from_dict, task_to_dict
 from agentdistill.errors import DataError
+from agentdistill.evaluate.spending import Spent, dollars, total
 from agentdistill.evaluate.statistics import Estimate, mean_estimate, wilson
 from agentdistill.records import Panel, StopReason, Task
 
@@ -30,11 +31,13 @@ class Outcome:
         task: the task.
         success: the environment's own verdict.
         stop: why it ended.
-        steps: turns the student played.
+        steps: turns the student played; those that its engine gave to somebody else are among them.
         invalid: how many of them the environment did not accept or nobody could parse.
         score: the environment's final score.
         prompt_tokens: tokens that somebody else wrote (prompts, observations, template), counted once a row.
         sampled_tokens: tokens that the student sampled.
+        spent: what the episode cost, by who was called, where the engine keeps account.
+        teacher_steps: how many of `steps` somebody else than the student wrote.
     """
 
     task: Task
@@ -45,6 +48,8 @@ class Outcome:
     score: float
     prompt_tokens: int
     sampled_tokens: int
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    teacher_steps: int = 0
 
     @property
     def aborted(self) -> bool:
@@ -128,6 +133,16 @@ class EvalResult:
         """Sampled tokens of all episodes."""
         return sum(outcome.sampled_tokens for outcome in self.outcomes)
 
+    @property
+    def spent(self) -> dict[str, Spent]:
+        """What all episodes cost, aborted ones included, by who was called; empty when nobody kept account."""
+        return total(outcome.spent for outcome in self.outcomes)
+
+    @property
+    def teacher_steps(self) -> int:
+        """Turns of all episodes that somebody else than the student wrote."""
+        return sum(outcome.teacher_steps for outcome in self.outcomes)
+
     def to_dict(self) -> dict[str, Any]:
         """The content of `results.json`. The summary is there to be read; reading back starts from the episodes."""
         return {
@@ -148,6 +163,7 @@ class EvalResult:
                     "score": encode_value(outcome.score),
                     "prompt_tokens": outcome.prompt_tokens,
                     "sampled_tokens": outcome.sampled_tokens,
+                    **_account(outcome),
                 }
                 for outcome in self.outcomes
             ],
@@ -176,6 +192,8 @@ class EvalResult:
                 score=decode_value(episode["score"]),
                 prompt_tokens=episode["prompt_tokens"],
                 sampled_tokens=episode["sampled_tokens"],
+                spent={who: Spent(**account) for who, account in episode.get("spent", {}).items()},
+                teacher_steps=episode.get("teacher_steps", 0),
             )
             for episode in data["episodes"]
         )
@@ -201,6 +219,14 @@ def _success(outcomes: Sequence[Outcome]) -> Estimate:
     return wilson(sum(outcome.success for outcome in outcomes), len(outcomes))
 
 
+def _account(outcome: Outcome) -> dict[str, Any]:
+    """What is only there when an engine keeps account."""
+    if not outcome.spent:
+        return {}
+    spent = {who: asdict(account) for who, account in outcome.spent.items()}
+    return {"spent": spent, "teacher_steps": outcome.teacher_steps}
+
+
 def _known(value: Any) -> Any:
     """The summary for other readers' eyes: what is unknown (NaN, an endless interval) is null."""
     if isinstance(value, dict):
@@ -219,6 +245,9 @@ def _summary(result: EvalResult) -> dict[str, Any]:
         "aborted": result.aborted,
         "tokens": {"prompt": result.prompt_tokens, "sampled": result.sampled_tokens},
     }
+    if account := result.spent:
+        summary["spent"] = {who: asdict(spent) for who, spent in account.items()}
+        summary["usd"], summary["teacher_steps"] = dollars(account), result.teacher_steps
     return {key: _known(value) for key, value in summary.items()}
 
 

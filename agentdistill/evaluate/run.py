@@ -12,6 +12,7 @@ from agentdistill.engines.base import Engine
 from agentdistill.envs.base import EnvironmentSource
 from agentdistill.evaluate.published import protocol_notes
 from agentdistill.evaluate.result import SUCCESS_RULE, EvalResult, Outcome
+from agentdistill.evaluate.spending import USAGE, spent_in
 from agentdistill.hashing import digest
 from agentdistill.provenance import neutral
 from agentdistill.records import Actor, EpisodePlan, Panel, Trajectory
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 def outcome_of(trajectory: Trajectory, actor: Actor = Actor.STUDENT) -> Outcome:
     """What one episode counts for, by the turns of the one who is evaluated."""
-    turns = [step for step in trajectory.steps if step.actor is actor]
+    # A turn that the engine accounts for is the agent's own, whoever wrote it.
+    turns = [step for step in trajectory.steps if step.actor is actor or USAGE in step.info]
     sampled = sum(int(row.mask.sum()) for row in trajectory.rows)
     return Outcome(
         task=trajectory.task,
@@ -34,6 +36,8 @@ def outcome_of(trajectory: Trajectory, actor: Actor = Actor.STUDENT) -> Outcome:
         score=float(trajectory.score),
         prompt_tokens=sum(len(row) for row in trajectory.rows) - sampled,
         sampled_tokens=sampled,
+        spent=spent_in(trajectory.steps),
+        teacher_steps=sum(step.actor is not actor for step in turns),
     )
 
 
@@ -58,11 +62,17 @@ def conditions_of(source: EnvironmentSource, settings: RolloutSettings, players:
     }
 
 
-def protocol_of(source: EnvironmentSource, context: ContextPolicy, settings: RolloutSettings) -> dict[str, Any]:
-    """Everything two evaluations of students must share for their numbers to be comparable."""
+def protocol_of(
+    source: EnvironmentSource, context: ContextPolicy, settings: RolloutSettings, engine: Engine | None = None
+) -> dict[str, Any]:
+    """Everything two evaluations of students must share for their numbers to be comparable.
+
+    Who plays is the student only, unless the engine says otherwise.
+    """
+    players = getattr(engine, "players", "student only")
     sampling = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "top_p", "constrained")}
     return {
-        **conditions_of(source, settings, "student only, full depth"),
+        **conditions_of(source, settings, f"{players}, full depth"),
         **sampling,
         "prompt_hash": context.prompt_hash,
     }
@@ -81,6 +91,8 @@ def evaluate(
     on_episode: Callable[[Trajectory], None] | None = None,
 ) -> EvalResult:
     """Evaluates a student over a panel: it plays every turn, from the start, up to the step limit.
+
+    A context policy that knows other episodes is told which tasks are evaluated, so that it shows nothing of them.
 
     Args:
         panel: the tasks.
@@ -105,7 +117,9 @@ def evaluate(
         for position, task in enumerate(panel.tasks)
     ]
     began = time.perf_counter()
-    protocol = protocol_of(source, context, settings)
+    if hasattr(context, "hold_out"):
+        context.hold_out(panel.tasks)
+    protocol = protocol_of(source, context, settings, engine)
     trajectories = play(
         requests,
         source=source,
@@ -124,7 +138,8 @@ def evaluate(
             **provenance,
             "environment": neutral(dict(source.provenance())),
             "panel": neutral(dict(panel.provenance)),
-            "notes": protocol_notes(panel, protocol),
+            "notes": [*protocol_notes(panel, protocol), *(context.notes() if hasattr(context, "notes") else ())],
+            **({"agent": neutral(dict(engine.provenance()))} if hasattr(engine, "provenance") else {}),
         },
         seed=seed,
         seconds=time.perf_counter() - began,

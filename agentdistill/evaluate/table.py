@@ -10,6 +10,7 @@ from rich.text import Text
 
 from agentdistill.evaluate.compare import Comparison
 from agentdistill.evaluate.result import EvalResult
+from agentdistill.evaluate.spending import spending_lines
 from agentdistill.evaluate.statistics import Estimate, Paired
 
 
@@ -57,6 +58,8 @@ def _facts(result: EvalResult) -> list[str]:
     facts = [f"{steps} · invalid actions {result.invalid_rate:.1%} · stops: {stops}"]
     if result.prompt_tokens or result.sampled_tokens:
         facts.append(f"tokens {result.prompt_tokens:,} prompt, {result.sampled_tokens:,} sampled")
+    turns = sum(outcome.steps for outcome in result.outcomes)
+    facts += spending_lines(result.spent, len(result.outcomes), turns, result.teacher_steps)
     facts += [_protocol_line(result), f"success: {protocol.get('success_rule')}"]
     engine = _environment_line(result)
     if engine:
