@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from agentdistill.clients.answers import AnswerCache
 from agentdistill.clients.errors import EndpointError, cleaner, refused
 from agentdistill.clients.messages import ChatAnswer, ChatRequest, read_answer
 from agentdistill.clients.retry import retry_after, wait_before
+from agentdistill.clients.running import run_async
 from agentdistill.clients.settings import EndpointConfig
 from agentdistill.clients.usage import Usage
 from agentdistill.errors import import_extra
 
 logger = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 
 class ChatClient:
@@ -67,7 +65,7 @@ class ChatClient:
             EndpointError: a request could not be answered, or the budget is spent.
             DataError: a cached answer is damaged.
         """
-        return _run(self.acomplete(requests))
+        return run_async(self.acomplete(requests))
 
     async def acomplete(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
         """`complete`, inside a running event loop."""
@@ -211,26 +209,3 @@ class _Lane:
     async def open(self) -> None:
         while (pause := self._closed_until - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(pause)
-
-
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Runs a coroutine from ordinary code, also where an event loop is running already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    results: list[_T] = []
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            results.append(asyncio.run(work))
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=body, name="agentdistill-chat", daemon=True)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    return results[0]

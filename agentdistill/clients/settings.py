@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from agentdistill.cache import cache_directory
+from agentdistill.clients.address import base_address
 from agentdistill.errors import ConfigError
 from agentdistill.plugins import PluginConfig
 
@@ -60,17 +60,7 @@ class EndpointConfig(PluginConfig):
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f'an address begins with http:// or https:// and names a host, got "{_shown(url)}"')
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "an address holds no user, password or query, because addresses are logged; put the key into an "
-                "environment variable and name it with key_variable"
-            )
-        if parts.path.rstrip("/").endswith("/chat/completions"):
-            raise ValueError("give the base address, without /chat/completions")
-        return url.rstrip("/")
+        return base_address(url, "/chat/completions")
 
     @field_validator("body")
     @classmethod
@@ -109,8 +99,3 @@ class EndpointConfig(PluginConfig):
         if not self.cache:
             return None
         return Path(self.cache_folder).expanduser() if self.cache_folder else cache_directory() / "answers"
-
-
-def _shown(url: str) -> str:
-    """An address that cannot be read, without what may be a password."""
-    return url.rpartition("@")[2][:80]
