@@ -35,12 +35,18 @@ def agentdistill_register_environments(register: Register) -> None:
 
 @hookspec
 def agentdistill_register_contexts(register: Register) -> None:
-    """Registers context policies. Target: a class of `agentdistill.conversation.base.ContextPolicy`."""
+    """Registers context policies. Target: a class of `agentdistill.conversation.base.ContextPolicy`.
+
+    One that wraps another policy may name the keyword registry besides its config.
+    """
 
 
 @hookspec
 def agentdistill_register_engines(register: Register) -> None:
-    """Registers engines. Target: callable (config, model: LoadedModel) -> `agentdistill.engines.base.Engine`."""
+    """Registers engines. Target: callable (config, model: LoadedModel) -> `agentdistill.engines.base.Engine`.
+
+    An engine that asks others besides the model may name the keywords context, renderer and registry, too.
+    """
 
 
 @hookspec
@@ -76,7 +82,8 @@ def agentdistill_register_step_weights(register: Register) -> None:
     """Registers step weights. Target: function (`StepStatistics`, config) -> float32 [trajectories, steps].
 
     Or a mapping of these by branch ("kd", "rl"). One with a parameter `progress` is given a `LearnerProgress`. What it
-    needs besides rollout and scores, it says by `agentdistill.learner.statistics.requires`.
+    needs besides rollout and scores, it says by `agentdistill.learner.statistics.requires`; one that evens out lengths
+    itself names the reductions it goes with in an attribute `reductions`.
     """
 
 

@@ -30,8 +30,8 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         _kind("environment", "environments", "a source of tasks and Gymnasium text environments"),
-        _kind("context", "contexts", "steps so far -> messages, response -> action"),
-        _kind("engine", "engines", "token ids -> sampled token ids and log-probs", "model"),
+        _kind("context", "contexts", "steps so far -> messages, response -> action", "registry"),
+        _kind("engine", "engines", "token ids -> sampled token ids and log-probs", "model", "context", "renderer", "registry"),
         _kind("teacher", "teachers", "scores every token the student wrote", "student", "context", "registry"),
         _kind("reward", "rewards", "trajectory -> per-step and total reward"),
         _kind("loss", "losses", "per-token advantage or divergence"),

@@ -108,7 +108,8 @@ class Parts:
     @cached_property
     def context(self) -> ContextPolicy:
         """The context policy."""
-        context: ContextPolicy = self.registry.build("context", _given(self.config.env).context, "env.context")
+        section = _given(self.config.env).context
+        context: ContextPolicy = self.registry.build("context", section, "env.context", registry=self.registry)
         return context
 
     @cached_property
@@ -134,7 +135,8 @@ class Parts:
     @cached_property
     def engine(self) -> Engine:
         """What samples from the student."""
-        engine: Engine = self.registry.build("engine", self.config.engine, "engine", model=self.student)
+        offered = {"context": self.context, "renderer": self.renderer, "registry": self.registry}
+        engine: Engine = self.registry.build("engine", self.config.engine, "engine", model=self.student, **offered)
         return engine
 
     @cached_property
@@ -142,6 +144,12 @@ class Parts:
         """Who scores the student's tokens; its tokenizer is the student's, by every id."""
         self.resolved.require("teacher")
         return make_teacher(_given(self.config.teacher), self.registry, self.student, self.context, self.renderer)
+
+    @cached_property
+    def tutor(self) -> Teacher | None:
+        """The teacher, where anything asks for it: the loss for scores, the curriculum for scores or turns."""
+        asked = self.config.loss is not None or self.curriculum.needs & {"teacher", "scores"}
+        return self.teacher if asked else None
 
     @cached_property
     def loss(self) -> Loss | ScheduledLoss:
