@@ -218,7 +218,7 @@ def surrogate_loss(surrogate: Surrogate, tokens: TokenStatistics, advantage: Ten
     def values(logprob: Tensor, span: slice) -> Tensor:
         return surrogate.values(logprob, tokens[span], advantage[span])
 
-    return OnSampled(tokens.token_id, values, track_clipping=True)
+    return OnSampled(tokens.token_id, values, pulls=advantage != 0)
 
 
 @runtime_checkable
@@ -284,11 +284,13 @@ class OnSampled(SampledLogprobs):
     """A chunk loss that depends on the logits through the sampled tokens' log-probabilities only."""
 
     def __init__(
-        self, targets: Tensor, values: Callable[[Tensor, slice], Tensor], *, track_clipping: bool = False
+        self, targets: Tensor, values: Callable[[Tensor, slice], Tensor], *, pulls: Tensor | None = None
     ) -> None:
+        """Makes it; `pulls`, bool [N], says which tokens have a gradient unless they are clipped or dropped."""
         super().__init__(targets)
         self.values = values
-        self.clipped = torch.zeros(len(targets), dtype=torch.bool, device=targets.device) if track_clipping else None
+        self.pulls = pulls
+        self.clipped = None if pulls is None else torch.zeros_like(pulls)
 
     def __call__(self, logits: Tensor, span: slice, want_grad: bool) -> tuple[Tensor, Tensor | None]:
         """See `ChunkLoss`."""
@@ -297,9 +299,8 @@ class OnSampled(SampledLogprobs):
             leaf = logprob.detach().requires_grad_()
             value = self.values(leaf, span)
             (slope,) = torch.autograd.grad(value.sum(), leaf)
-        if self.clipped is not None:
-            # The clip holds exactly where the surrogate is flat although its value is not zero.
-            self.clipped[span] = (slope == 0) & (value.detach() != 0)
+        if self.clipped is not None and self.pulls is not None:
+            self.clipped[span] = (slope == 0) & self.pulls[span]
         grad = self.gradient(logits, log_z, span, slope[:, None]) if want_grad else None
         return value.detach(), grad
 

@@ -60,6 +60,14 @@ def agentdistill_register_teachers(register: Register) -> None:
 
 
 @hookspec
+def agentdistill_register_views(register: Register) -> None:
+    """Registers privileged views. Target: a class of `agentdistill.teachers.views.View`, called with its config.
+
+    The teacher `privileged` chooses one: `view = {type = "name"}`.
+    """
+
+
+@hookspec
 def agentdistill_register_rewards(register: Register) -> None:
     """Registers rewards. Target: function (trajectory, config) -> float32 array [steps], summing to the total.
 

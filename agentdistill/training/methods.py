@@ -132,6 +132,7 @@ class Methods:
         for kind, part, name in users:
             for need in getattr(part, "needs", ()):
                 asked.setdefault(need, f"The {kind} `{name}`")
+            _check_reduction(part, f"The {kind} `{name}`", self.config.optim.reduction)
         given = {
             "reward": bool(self.config.reward),
             "advantage": self.config.advantage is not None,
@@ -159,6 +160,17 @@ class Methods:
     def _annotations(self) -> frozenset[str]:
         targets = [self.registry.get("reward", section.type).load() for section in self.config.reward]
         return frozenset(name for target in targets for name in getattr(target, "annotates", ()))
+
+
+def _check_reduction(part: Any, who: str, reduction: str) -> None:
+    """A weight that evens out lengths itself says under which `reductions` it does so."""
+    known: tuple[str, ...] | None = getattr(part, "reductions", None)
+    if known is not None and reduction not in known:
+        raise ConfigError(
+            f'{who} cannot be used with optim.reduction = "{reduction}".',
+            "Both even out lengths, which would be corrected twice.",
+            f"Set optim.reduction to {' or '.join(known)}, or leave that weight out.",
+        )
 
 
 def widened(request: ScoreRequest, needs: frozenset[str]) -> ScoreRequest:

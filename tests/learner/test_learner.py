@@ -308,6 +308,19 @@ def test_ratio_clipping_is_counted():
     assert learner.accumulate(stale, scores)["ratio/clip_rate"] == 1.0
 
 
+def test_tokens_that_a_surrogate_drops_count_as_clipped():
+    from agentdistill_surrogates.trust_region import TrustRegion, TrustRegionConfig
+
+    model = tiny_model(0)
+    learner = make(model)
+    learner.surrogate = TrustRegion(TrustRegionConfig(drift=0.0))
+    episodes, scores = batch(0, model)
+    for episode in episodes:
+        for row in episode.rows:
+            row.old_logprob[row.mask] = -1e-4  # the student has fallen far below where it was
+    assert learner.accumulate(episodes, scores)["ratio/clip_rate"] > 0.5
+
+
 def test_models_that_look_ahead_are_refused():
     """Rows are padded on the right without a mask, which only a causal model may be given."""
     model = tiny_model(0)

@@ -227,3 +227,16 @@ def test_roles_can_weigh_the_rewards_branch(registry, student, case, name):
 def test_impossible_options_are_refused_with_the_reason(registry, kind, section, reason):
     with pytest.raises(ConfigError, match=reason):
         registry.function(kind, section)
+
+
+def test_a_weight_that_evens_out_lengths_refuses_a_reduction_that_does(registry: PluginRegistry) -> None:
+    from agentdistill.config.load import load_config
+    from agentdistill.training.methods import Methods
+
+    def needs(reduction: str) -> frozenset[str]:
+        overrides = {"step_weight.type": "turn-equal", "optim.reduction": reduction}
+        return Methods(load_config([], overrides, registry=registry).config, registry).needs
+
+    assert needs("token-mean") == frozenset()
+    with pytest.raises(ConfigError, match="corrected twice"):
+        needs("turn-mean")
