@@ -9,7 +9,8 @@ So the share of a turn with n_t of the episode's N tokens in T turns moves from 
 
 As a weight on tokens that otherwise count the same, that is (1 - alpha) + alpha N / (T n_t), whose mean over the
 episode's tokens is 1 for every alpha. It needs `optim.reduction = "token-mean"`: a mean over turns would correct for
-lengths a second time, and is refused. For a constant alpha over the whole batch, `optim.reduction = "blend"` does the same in the core.
+lengths a second time, and is refused. For a constant alpha over the whole batch, `optim.reduction = "blend"` does the
+same in the core.
 
 The paper's q is per trajectory, so an episode keeps its share of the batch's tokens; `scope = "batch"` equalises over
 all turns of the batch, which also evens out episodes. The other half of TurnOPD, the depth budget, is a curriculum.
