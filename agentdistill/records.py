@@ -321,6 +321,11 @@ class TeacherScores:
         hidden: a [T, D] array or tensor (position t is the state that predicts token t) or None.
         source: int16 [T] or None, which of several teachers a score is from: an index into the teacher's `members`, -1
             where none is.
+        span: int32 [T] or None, where the teacher cuts text otherwise and has an opinion on spans of tokens only: the
+            place of each token in its span, from 0. `sampled_logprob` then holds each token's share, and `hidden` the
+            state before the span at its first token. None is every token by itself.
+        rest: float32 [T] or None, at first tokens of spans the log-probability of what the teacher writes of the span
+            after the first of its own tokens; 0 where that is all.
     """
 
     sampled_logprob: npt.NDArray[np.float32]
@@ -331,6 +336,8 @@ class TeacherScores:
     hidden: Any = None
     confidence: npt.NDArray[np.float32] | None = None
     source: npt.NDArray[np.int16] | None = None
+    span: npt.NDArray[np.int32] | None = None
+    rest: npt.NDArray[np.float32] | None = None
 
 
 def trainable_tokens(trajectories: Sequence[Trajectory]) -> int:

@@ -107,7 +107,7 @@ class _Columns:
 
 _PLACE = ("row", "position", "trajectory", "turn", "token_id")
 _SCORES = ("old_logprob", "teacher_logprob", "teacher_entropy")
-_MORE = ("teacher_confidence", "old_entropy", "overlap", "reference_logprob", "advantage")
+_MORE = ("teacher_confidence", "old_entropy", "overlap", "reference_logprob", "advantage", "teacher_rest")
 _UNKNOWN = np.float32(np.nan)
 
 
@@ -144,7 +144,7 @@ def assemble(
     _check_scored(trajectories, scores, distill and not alone)
     kept: list[Trajectory] = []
     rows: list[RowRef] = []
-    distilled = _Columns(*_PLACE, "offset", "role", "top_ids", "top_logprobs", *_SCORES, *_MORE)
+    distilled = _Columns(*_PLACE, "offset", "role", "span", "top_ids", "top_logprobs", *_SCORES, *_MORE)
     imitated = _Columns(*_PLACE)
     rewards: list[npt.NDArray[np.float32]] = []
     counts = dict.fromkeys(
@@ -200,10 +200,13 @@ def assemble(
                 overlap=shared,
                 reference_logprob=_UNKNOWN if extras.reference is None else extras.reference[source][number][at],
                 advantage=_UNKNOWN if advantage is None else advantage[masks.turn[at]],
+                span=0 if known.span is None else known.span[at],
+                teacher_rest=np.float32(0.0) if known.rest is None else known.rest[at],
             )
     tokens, copied = (TokenSet(*columns.tensors(np.int64, *_PLACE)) for columns in (distilled, imitated))
     (offset,) = distilled.tensors(np.int64, "offset")
     (role,) = distilled.tensors(np.int64, "role")
+    (span,) = distilled.tensors(np.int64, "span")
     facts = episode_facts(kept, rewards if extras.rewards is not None else None)
     statistics = TokenStatistics(
         tokens.trajectory,
@@ -213,6 +216,7 @@ def assemble(
         tokens.token_id,
         **dict(zip((*_SCORES, *_MORE), distilled.tensors(np.float32, *_SCORES, *_MORE), strict=True)),
         role=role,
+        span=span,
         group=facts.group[tokens.trajectory],
         success=facts.success[tokens.trajectory],
         reward=facts.reward[tokens.trajectory],

@@ -95,6 +95,10 @@ class TokenStatistics:
         success: bool [N], of its episode.
         reward: float32 [N], total reward of its episode; NaN without rewards.
         index: int64 [N], place in the whole batch, for what was prepared over all of it.
+        span: int64 [N], place of the token in a span of text on which the teacher has one opinion; 0 for every token
+            where both cut text in the same way.
+        teacher_rest: float32 [N], at first tokens of spans the log-probability under the teacher of what it writes of
+            the span after the first of its own tokens, nats; 0 where that is all.
 
     Whoever makes one by hand may leave out everything after `teacher_entropy`: it is then unknown (NaN), text, of a
     response of its own length, a group of its own and of a lost episode.
@@ -119,6 +123,8 @@ class TokenStatistics:
     success: Tensor = _LATER
     reward: Tensor = _LATER
     index: Tensor = _LATER
+    span: Tensor = _LATER
+    teacher_rest: Tensor = _LATER
 
     def __post_init__(self) -> None:
         known = self.old_logprob
@@ -128,6 +134,8 @@ class TokenStatistics:
             "index": lambda: torch.arange(len(self.trajectory), device=self.trajectory.device),
             "group": self.trajectory.clone,
             "success": lambda: torch.zeros_like(self.trajectory, dtype=torch.bool),
+            "span": lambda: torch.zeros_like(self.trajectory),
+            "teacher_rest": lambda: torch.zeros_like(known),
         }
         for item in fields(self):
             if getattr(self, item.name) is _LATER:
