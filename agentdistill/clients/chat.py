@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from agentdistill.clients.answers import AnswerCache
-from agentdistill.clients.errors import EndpointError, cleaner, refused
+from agentdistill.clients.errors import EndpointError, SpentError, cleaner, refused
 from agentdistill.clients.messages import ChatAnswer, ChatRequest, read_answer
 from agentdistill.clients.retry import retry_after, wait_before
 from agentdistill.clients.running import run_async
@@ -62,7 +62,8 @@ class ChatClient:
             The answers, in the order of the requests.
 
         Raises:
-            EndpointError: a request could not be answered, or the budget is spent.
+            EndpointError: a request could not be answered.
+            SpentError: the budget is spent.
             DataError: a cached answer is damaged.
         """
         return run_async(self.acomplete(requests))
@@ -180,7 +181,7 @@ class ChatClient:
                 "Remove budget, or use an endpoint that reports usage.",
             )
         if self.usage.cost >= budget:
-            raise EndpointError(
+            raise SpentError(
                 f"The budget of {budget:g} USD is spent.", f"{self.usage.summary()}.", "Raise budget to go on."
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from agentdistill.errors import AgentDistillError
+from agentdistill.errors import AgentDistillError, BudgetSpent
 
 EXCERPT = 300
 """Most characters of a server's own words in an error."""
@@ -35,6 +35,10 @@ class EndpointError(AgentDistillError):
     ) -> None:
         super().__init__(what, why, do)
         self.status, self.transient, self.retry_after = status, transient, retry_after
+
+
+class SpentError(EndpointError, BudgetSpent):
+    """What a client may spend is spent; a run stops with a checkpoint it can be resumed from."""
 
 
 def refused(

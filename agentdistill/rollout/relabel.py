@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agentdistill.conversation.base import ContextPolicy
+from agentdistill.conversation.base import ContextPolicy, Situation
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.engines.base import Generation, GenerationRequest, Sampling
 from agentdistill.errors import ConfigError
@@ -60,13 +60,21 @@ class _Revisit:
     def turn(self, step: Step) -> GuideTurn:
         """The turn as the guide is asked for it."""
         seed = int(digest([self.trajectory.seed, step.index, "relabel"])[:16], 16)
-        return GuideTurn(GenerationRequest(self.session, self.prompt(step), seed), step.info)
+        request = GenerationRequest(self.session, self.prompt(step), seed, situation=self.situation(step))
+        return GuideTurn(request, step.info)
+
+    def situation(self, step: Step) -> Situation:
+        """What the student was shown before a turn, for guides that read words."""
+        before = [earlier for earlier in self.trajectory.steps if earlier.index < step.index]
+        known = step.info.get("admissible_actions") or ()
+        goal = str(self.trajectory.meta.get("goal", ""))
+        return Situation(goal, step.observation, known, before, self.trajectory.task)
 
     def add(self, step: Step, answer: Generation, renderer: ChatRenderer, context: ContextPolicy) -> None:
         """Writes the guide's response down."""
         prompt, ids = self.prompt(step), list(answer.token_ids)
         length, start = len(prompt) + len(ids), len(prompt)
-        response = renderer.decode(ids)
+        response = renderer.decode(ids) if answer.text is None else answer.text
         parsed = context.parse(response)
         row = TokenRow(
             np.asarray(prompt + ids, dtype=np.int32),

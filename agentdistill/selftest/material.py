@@ -66,6 +66,12 @@ class Material:
         )
 
     @property
+    def trains_own_turns(self) -> bool:
+        """Whether the run trains what the student wrote, and not only what others wrote for it."""
+        config = self.parts.config
+        return config.loss is not None or config.advantage is not None
+
+    @property
     def stands_in(self) -> bool:
         """Whether another model stands in for the student."""
         return count_parameters(self.parts.student.model) > LARGEST

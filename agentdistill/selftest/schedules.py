@@ -28,12 +28,14 @@ def check_resume(material: Material) -> str:
     parts = material.parts
     total = parts.config.optim.steps
     steps = sorted({0, total // 3, total // 2, total - 1})
-    before = measure(material, material.learner(), material.other_scores, random=True)
-    metrics = {**before.metrics, "rollout/success": 0.5, "curriculum/depth": 2.0}
+    own = material.trains_own_turns
+    before = measure(material, material.learner(), material.other_scores, random=True).metrics if own else {}
+    metrics = {**before, "rollout/success": 0.5, "curriculum/depth": 2.0}
     told = [_curriculum(material, steps, metrics)]
     if parts.config.fusion is not None:
         told.append(_fusion(parts, steps, metrics))
-    told.append(_learner(material, total // 2))
+    if own:
+        told.append(_learner(material, total // 2))
     return " · ".join(told)
 
 

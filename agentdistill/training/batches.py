@@ -15,7 +15,6 @@ from agentdistill.records import Actor, ScoreRequest, StopReason, Task, TeacherS
 from agentdistill.rollout.control import OnlineScores
 from agentdistill.rollout.play import EpisodeRequest, RolloutSettings, play
 from agentdistill.rollout.relabel import relabelled
-from agentdistill.teachers.optional import teacher_metrics
 from agentdistill.training.curriculum import Curriculum, Progress, no_recordings
 from agentdistill.training.data import episode_seed, indices_of_step, tasks_of_step
 from agentdistill.training.demonstrations import Lookup
@@ -146,7 +145,6 @@ class OnPolicyBatches:
         metrics = rollout_metrics(played)
         metrics["time/rollout"] = rollout_seconds
         metrics["time/score"] = time.perf_counter() - started
-        metrics |= teacher_metrics(self.teacher) if self.teacher is not None else {}
         usable, extras, more = self.judged(usable, scores, step)
         metrics |= more
         depths = [request.plan.horizon for request in requests if request.plan.horizon is not None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentdistill.diagnostics import Alert, Monitor
 from agentdistill.errors import Interruption
 from agentdistill.store import TrajectoryStore
-from agentdistill.teachers.optional import follow_student, restore_teacher, teacher_state
+from agentdistill.teachers.optional import follow_student, restore_teacher, teacher_metrics, teacher_state
 from agentdistill.training.batches import Batch, BatchSource
 from agentdistill.training.checkpoint import Checkpoint, load_student_weights, load_trainer_state, save_checkpoint
 from agentdistill.training.curriculum import Curriculum
@@ -199,11 +199,14 @@ class TrainingLoop:
 
     def _batch(self, step: int) -> Batch:
         try:
-            return self.batches.batch(step)
+            batch = self.batches.batch(step)
         except Interruption as error:
             self._checkpoint(step)
             kept = f"{error.do} The run is kept as it was after step {step}; --resume goes on from there."
             raise type(error)(error.what, error.why, kept.strip()) from error
+        if self.teacher is not None:
+            batch.metrics.update(teacher_metrics(self.teacher))
+        return batch
 
     def _refresh_teacher_weight(self) -> None:
         """A teacher that follows the student has another output layer now."""

@@ -11,6 +11,7 @@ from agentdistill.training.demonstrations import no_demonstrations
 
 if TYPE_CHECKING:
     from agentdistill.records import Task
+    from agentdistill.teachers.base import Teacher
     from agentdistill.teachers.selfcheck import SelfCheck
     from agentdistill.training.assembly import Parts
 
@@ -26,8 +27,8 @@ def describe(parts: Parts, panel: Panel | None, self_score: SelfCheck | None) ->
     config = parts.config
     assert config.env is not None and config.student is not None
     teacher = "no teacher"
-    if config.loss is not None and config.teacher is not None:
-        teacher = f"teacher {_teacher_name(config.teacher.options())} ({config.teacher.type})"
+    if parts.tutor is not None and config.teacher is not None:
+        teacher = f"teacher {_teacher_name(parts.tutor, config.teacher.options())} ({config.teacher.type})"
     games = f"{config.env.type}/{config.env.split} ({len(parts.tasks):,} tasks)"
     trainable = count_parameters(parts.student.model, trainable=True)
     total = count_parameters(parts.student.model)
@@ -70,7 +71,9 @@ def depths(curriculum: Curriculum, task: Task, steps: int, max_steps: int) -> st
     return f"depth {first} -> {last} by step {horizons.index(last)}"
 
 
-def _teacher_name(options: dict[str, object]) -> str:
+def _teacher_name(teacher: Teacher, options: dict[str, object]) -> str:
+    if members := getattr(teacher, "members", ()):
+        return " + ".join(members)
     return str(options.get("model") or options.get("url") or "the environment's expert")
 
 

@@ -39,7 +39,7 @@ def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
     """
     test = SelfTest(parts)
     check = self_score(test)
-    asked = check_teacher(parts.teacher, test.material.played) if parts.config.loss is not None else []
+    asked = check_teacher(parts.tutor, test.material.played) if parts.tutor is not None else []
     lines = [f"teacher  {line}" for line in asked]
     if not parts.config.run.self_test:
         return check, [*lines, "check    the self-test was skipped (run.self_test)"]

@@ -119,7 +119,9 @@ class Run:
         """
         parts = self.parts
         config = self.resolved.config
-        self.resolved.require("env", "student", *(("teacher", "loss") if config.advantage is None else ()))
+        # Who has no rewards to learn from learns from a teacher's scores, or from turns that somebody else writes.
+        scored = config.advantage is None and not parts.curriculum.needs & {"teacher", "expert"}
+        self.resolved.require("env", "student", *(("teacher", "loss") if scored else ()))
         taught = config.loss is not None
         learner = parts.learner(self.directory, distil=True)
         batches = OnPolicyBatches(
@@ -171,7 +173,7 @@ class Run:
             engine=parts.engine,
             curriculum=parts.curriculum if on_policy else None,
             fusion=learner.fusion,
-            teacher=parts.teacher if on_policy and config.loss is not None else None,
+            teacher=parts.tutor if on_policy else None,
             store=TrajectoryStore(self.directory / "episodes") if on_policy else None,
             trackers=[self.registry.build("tracker", tracker, "tracker", directory=self.directory)],
             checkpoint_every=config.run.checkpoint_every,

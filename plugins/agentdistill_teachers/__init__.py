@@ -19,3 +19,9 @@ def agentdistill_register_teachers(register):
         config=f"{here}.expert:ExpertConfig",
         summary="the environment's expert, label-smoothed over the vocabulary",
     )
+    register(
+        "chat",
+        f"{here}.chat:ChatTeacher",
+        config=f"{here}.chat:ChatTeacherConfig",
+        summary="a model behind a chat endpoint, of which only the words are known: it writes turns",
+    )

@@ -1,0 +1,54 @@
+"""What a teacher behind an endpoint cost: numbers for every step, kept over a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentdistill.clients import Usage
+
+SPENT = {"tokens_in": "prompt_tokens", "tokens_out": "completion_tokens", "requests": "sent", "cached": "cached"}
+"""Metrics of a step by the counter of the client whose difference they are."""
+
+KEPT = ("prompt_tokens", "completion_tokens", "unmeasured", "sent")
+"""Counters that a budget depends on, or that a run reports at its end."""
+
+
+class Account:
+    """Differences of a client's counters.
+
+    Args:
+        usage: of the client.
+    """
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+        self._told: dict[str, float] = {}
+
+    def news(self, counts: Iterable[Mapping[str, int]] = ()) -> dict[str, float]:
+        """What was asked and spent since the last call.
+
+        Args:
+            counts: more counters that only grow; they are added up by name, and named `answers/NAME`.
+
+        Returns:
+            Metrics; `cost_usd` only where prices are known.
+        """
+        now = {name: float(getattr(self._usage, counter)) for name, counter in SPENT.items()}
+        now["cost_usd"] = self._usage.cost
+        for group in counts:
+            for name, count in group.items():
+                now[f"answers/{name}"] = now.get(f"answers/{name}", 0.0) + count
+        since = {name: value - self._told.get(name, 0.0) for name, value in now.items()}
+        self._told = now
+        return {name: value for name, value in since.items() if value == value}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters that a budget depends on."""
+        return {name: getattr(self._usage, name) for name in KEPT}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores `state_dict`. What this process has asked before stays counted, too: it was paid."""
+        for name in KEPT:
+            setattr(self._usage, name, getattr(self._usage, name) + int(state.get(name, 0)))
+        self.news()
