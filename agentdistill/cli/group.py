@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sft": ("agentdistill.cli.sft:sft", "Train a student on collected episodes."),
     "play": ("agentdistill.cli.play:play", "Play an environment in the terminal."),
     "envs": ("agentdistill.cli.envs:envs", "List and check environments."),
+    "cache": ("agentdistill.cli.cache:cache", "Look after kept teacher scores."),
     "plugins": ("agentdistill.cli.plugins:plugins", "List, show and check plugins."),
     "doctor": ("agentdistill.cli.doctor:doctor", "Check that a recipe can run here."),
 }

@@ -11,8 +11,10 @@ from agentdistill.config.toml import dump
 from agentdistill.errors import ConfigError
 from agentdistill.hashing import digest
 
-NOT_HASHED = frozenset({"run.name", "run.directory", "run.resume", "run.self_test"})
-"""Keys that say where a run lies and what is checked before it, not what it is."""
+NOT_HASHED = frozenset(
+    {"run.name", "run.directory", "run.resume", "run.self_test", "teacher.cache", "teacher.cache_folder"}
+)
+"""Keys that say where a run and its scores lie and what is checked before it, not what it is."""
 
 
 @dataclass(frozen=True, slots=True)

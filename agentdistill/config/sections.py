@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -37,9 +37,18 @@ class PluginSection(Options):
 
 
 class TeacherSection(PluginSection):
-    """Who scores the student's tokens."""
+    """Who scores the student's tokens.
+
+    Attributes:
+        cache: "on" keeps every score and never asks twice, "only" asks nobody (no model, no server; docs/cache.md),
+            "off" keeps nothing; unset is what the teacher says, "on" for those that cost money.
+        cache_folder: where scores are kept; unset is `scores` below $AGENTDISTILL_CACHE.
+    """
 
     KIND = "teacher"
+
+    cache: Literal["off", "on", "only"] | None = None
+    cache_folder: str | None = None
 
 
 class CurriculumSection(PluginSection):

@@ -27,7 +27,7 @@ def build_teacher(
     """Builds a teacher from a table in another teacher's options.
 
     Args:
-        options: the table, `type` included.
+        options: the table, `type` included. Its `cache` and `cache_folder` are those of [teacher], but unset is "off".
         path: the user's path to it, e.g. "teacher.members.0", for errors.
         registry: where its `type` is looked up.
         student: passed on, as to any teacher.
@@ -46,7 +46,21 @@ def build_teacher(
         )
     if registry is None:
         raise ConfigError(f"`{path}` cannot be built.", "There is no plugin registry.", "Build the run from a recipe.")
-    teacher: Teacher = registry.build(
-        "teacher", dict(options), path, student=student, context=context, renderer=renderer, registry=registry
+    from agentdistill.scorecache.setup import with_cache
+
+    own = {key: value for key, value in options.items() if key not in ("cache", "cache_folder")}
+
+    def make() -> Teacher:
+        teacher: Teacher = registry.build(
+            "teacher", own, path, student=student, context=context, renderer=renderer, registry=registry
+        )
+        return teacher
+
+    return with_cache(
+        make,
+        mode=options.get("cache") or "off",
+        folder=options.get("cache_folder"),
+        type_name=str(options["type"]),
+        options=registry.options("teacher", own, path).model_dump(mode="json"),
+        student=student,
     )
-    return teacher

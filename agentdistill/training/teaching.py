@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agentdistill.errors import ConfigError
 from agentdistill.records import Actor, ScoreRequest
 from agentdistill.rollout.guide import ExpertGuide, Guide, ModelGuide
+from agentdistill.scorecache.setup import with_cache
 from agentdistill.teachers.selfcheck import check_same_tokenizer
 
 if TYPE_CHECKING:
@@ -26,17 +27,28 @@ def make_teacher(
     context: ContextPolicy,
     renderer: ChatRenderer,
 ) -> Teacher:
-    """Makes the teacher of a section.
+    """Makes the teacher of a section, with the cache it says.
 
     Raises:
-        ConfigError: an option is wrong.
+        ConfigError: an option is wrong, or "only" a cache that knows nothing of it shall answer.
         TokenizationError: its token ids are not the student's.
     """
-    teacher: Teacher = registry.build(
-        "teacher", section, "teacher", student=student, context=context, renderer=renderer, registry=registry
+
+    def make() -> Teacher:
+        teacher: Teacher = registry.build(
+            "teacher", section, "teacher", student=student, context=context, renderer=renderer, registry=registry
+        )
+        check_same_tokenizer(student.tokenizer, teacher.tokenizer)
+        return teacher
+
+    return with_cache(
+        make,
+        mode=section.cache,
+        folder=section.cache_folder,
+        type_name=section.type,
+        options=registry.options("teacher", section, "teacher").model_dump(mode="json"),
+        student=student,
     )
-    check_same_tokenizer(student.tokenizer, teacher.tokenizer)
-    return teacher
 
 
 def check_request(request: ScoreRequest, teacher: Teacher, type_name: str, who: str) -> None:
