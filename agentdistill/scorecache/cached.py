@@ -154,8 +154,8 @@ class CachedTeacher:
         if not self._warned:
             self._warned = True
             logger.warning(
-                "The teacher's scores cannot be kept in %s (%s): the run goes on without keeping them, and a rerun asks "
-                "the teacher again; make room (`agentdistill cache prune`) or choose another teacher.cache_folder.",
+                "The teacher's scores cannot be kept in %s (%s): the run goes on without, and a rerun asks the teacher "
+                "again; make room (`agentdistill cache prune`) or choose another teacher.cache_folder.",
                 self.folder,
                 error.strerror or error,
             )

@@ -39,6 +39,7 @@ class ExpertTeacher:
     capabilities: frozenset[str] = frozenset({"sampled"})
     needs: frozenset[str] = frozenset({"expert_action"})
     tokenizer: Any = None
+    cacheable = False  # scores are the expert's actions, which are in no token; and they cost nothing
 
     def __init__(self, config: ExpertConfig, renderer: ChatRenderer, context: ContextPolicy, vocabulary: int) -> None:
         """Makes a teacher.
