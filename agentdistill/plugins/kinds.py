@@ -31,8 +31,17 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _kind("environment", "environments", "a source of tasks and Gymnasium text environments"),
         _kind("context", "contexts", "steps so far -> messages, response -> action", "registry"),
-        _kind("engine", "engines", "token ids -> sampled token ids and log-probs", "model", "context", "renderer", "registry"),
+        _kind(
+            "engine",
+            "engines",
+            "token ids -> sampled token ids and log-probs",
+            "model",
+            "context",
+            "renderer",
+            "registry",
+        ),
         _kind("teacher", "teachers", "scores every token the student wrote", "student", "context", "registry"),
+        _kind("view", "views", "what a privileged teacher is shown that the student was not"),
         _kind("reward", "rewards", "trajectory -> per-step and total reward"),
         _kind("loss", "losses", "per-token advantage or divergence"),
         _kind("step-weight", "step_weights", "step statistics -> one weight per step"),

@@ -57,6 +57,7 @@ def smoke(registry: PluginRegistry, entry: Registration, config: PluginConfig | 
         "environment": _environment,
         "loss": methods.loss,
         "tracker": _tracker,
+        "view": methods.view,
         "command": _command,
     }
     if entry.kind in checks:

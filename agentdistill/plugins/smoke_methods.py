@@ -36,6 +36,7 @@ from agentdistill.records import (
     TokenRow,
     Trajectory,
 )
+from agentdistill.teachers.views import Privileged
 from agentdistill.training.rewarded import RewardedBatch, ScoredBatch
 
 _TURNS = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 2), (1, 5), (2, 0)]
@@ -192,6 +193,28 @@ def reward(target: Callable[..., Any], config: Any) -> str:
     trajectories = toy_trajectories()
     _arrays([target(trajectory, config) for trajectory in trajectories], trajectories, np.float32)
     return "finite float32 [steps]"
+
+
+def view(target: Callable[[Any], Any], config: Any) -> str:
+    """Tries a privileged view: on siblings, and on each episode alone."""
+    made, trajectories = target(config), toy_trajectories()
+    require(made.scope in ("instance", "shared"), f'its scope is {made.scope!r}, neither "instance" nor "shared"')
+    require(isinstance(made.siblings, bool), "it does not say whether it compares `siblings`")
+    require(isinstance(made.fingerprint, str) and bool(made.fingerprint), "it has no fingerprint")
+    before = copy.deepcopy(trajectories)
+    shown, again = made.show(trajectories), made.show(trajectories)
+    require(len(shown) == len(trajectories), f"it answered for {len(shown)} of {len(trajectories)} episodes")
+    require(shown == again, "it shows other words when asked again")
+    require(str(before) == str(trajectories), "it changed the episodes")
+    for one, trajectory in zip(shown, trajectories, strict=True):
+        require(one is None or isinstance(one, Privileged), f"it showed a {type(one).__name__}, not a Privileged")
+        turns = {step.index for step in trajectory.steps}
+        unknown = sorted({*one.turns, *(one.scored or ())} - turns) if one is not None else []
+        require(not unknown, f"it tells of the turns {unknown}, which the episode does not have")
+    if not made.siblings:
+        alone = [made.show([trajectory])[0] for trajectory in trajectories]
+        require(alone == shown, "it compares episodes, and does not say so by `siblings`")
+    return f"{made.scope} hints for {sum(one is not None for one in shown)} of {len(shown)} toy episodes"
 
 
 def toy_rewarded() -> RewardedBatch:

@@ -13,6 +13,7 @@ def agentdistill_register_filters(register):
         ("outcomes", "Outcomes", "tasks whose episodes were all won, or all lost, are dropped"),
         ("balance", "Balance", "as many lost as won episodes of each task, the excess is dropped (arXiv 2605.03677)"),
         ("progress", "Progress", "turns that repeat themselves or are invalid again and again are dropped"),
+        ("scored", "Scored", "turns that the teacher has no opinion on are dropped"),
         ("truncated", "Truncated", "responses that ran into the token limit are dropped"),
     ):
         register(name, f"{here}.{name}:{name}", config=f"{here}.{name}:{config}Config", summary=summary)
