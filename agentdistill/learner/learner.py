@@ -65,6 +65,7 @@ class Learner:
         imitation: Imitation | None = None,
         settings: LearnerSettings | None = None,
         teacher_weight: Tensor | None = None,
+        teacher_ids: Any = None,
         roles: bool = False,
     ) -> None:
         """Makes a learner.
@@ -79,10 +80,12 @@ class Learner:
             imitation: what the cross-entropy of each imitated token counts; None is 1.
             settings: how to optimise.
             teacher_weight: `Teacher.output_weight()`, for losses over the full vocabulary.
+            teacher_ids: int64 [V], the student's id for each of the teacher's, -1 for none, where the teacher has a
+                vocabulary of its own (`agentdistill.teachers.optional.student_ids`); None is one vocabulary.
             roles: tell weights what each token is in its response.
 
         Raises:
-            ConfigError: the loss needs the teacher's output layer and there is none.
+            ConfigError: the loss needs an output layer and there is none, or does not work across vocabularies.
             TrainingError: the model cannot be taken apart, or nothing in it is trainable.
         """
         self.settings = settings or LearnerSettings()
@@ -90,6 +93,7 @@ class Learner:
         self.loss, self.fusion, self.surrogate, self.imitation = loss, fusion, surrogate, imitation
         self.step_weights, self.token_weights = functions(step_weight), functions(token_weight)
         self.teacher_weight = teacher_weight
+        self.teacher_ids = None if teacher_ids is None else torch.as_tensor(teacher_ids, dtype=torch.int64)
         self.tokenizer = getattr(model, "tokenizer", None) if roles else None
         self.steps_done = 0
         objective = self.objective
@@ -99,10 +103,18 @@ class Learner:
                 'It needs a teacher with the capability "hidden".',
                 'Use a local teacher, or set `loss.support = "sampled"`.',
             )
+        apart = teacher_ids is not None and objective is not None and objective.needs_hidden
+        if apart and not getattr(objective, "across", False):
+            raise ConfigError(
+                "The loss compares distributions token by token, and the teacher has a vocabulary of its own.",
+                "Its tokenizer is not the student's, so that one id means two tokens.",
+                'Choose a loss that works across vocabularies, or set `loss.support = "sampled"`.',
+            )
         # Models of one family pad the same vocabulary to different sizes; the ids beyond the shorter are padding.
         self.vocabulary = len(self.parts.weight)
         if objective is not None and objective.needs_hidden and teacher_weight is not None:
-            self.vocabulary = min(self.vocabulary, len(teacher_weight))
+            if self.teacher_ids is None:
+                self.vocabulary = min(self.vocabulary, len(teacher_weight))
             self.set_teacher_weight(teacher_weight)
         if self.settings.gradient_checkpointing:
             enable_checkpointing(self.parts.model)
@@ -110,7 +122,7 @@ class Learner:
 
     def set_teacher_weight(self, weight: Tensor) -> None:
         """Takes the output layer [V, D] of a teacher whose weights have moved."""
-        self.teacher_weight = weight[: self.vocabulary]
+        self.teacher_weight = weight if self.teacher_ids is not None else weight[: self.vocabulary]
 
     @property
     def progress(self) -> LearnerProgress:
@@ -316,7 +328,8 @@ class Learner:
         if batch.top_ids is not None and batch.top_logprobs is not None:
             return TeacherTop(batch.top_ids[picked.index].to(device), batch.top_logprobs[picked.index].to(device))
         assert self.teacher_weight is not None  # checked at construction
-        return TeacherHead(teacher_states(batch, picked).to(device), self.teacher_weight.to(device))
+        ids = None if self.teacher_ids is None else self.teacher_ids.to(device)
+        return TeacherHead(teacher_states(batch, picked).to(device), self.teacher_weight.to(device), ids)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the student's weights that a resumed run needs: optimiser and step number.

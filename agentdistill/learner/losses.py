@@ -72,10 +72,12 @@ class TeacherHead:
     Attributes:
         hidden: [N, Dt], the teacher's states for the tokens of this pass.
         weight: [V, Dt].
+        ids: int64 [V], the student's id for each of a teacher's own vocabulary, -1 for none; None is one vocabulary.
     """
 
     hidden: Tensor
     weight: Tensor
+    ids: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,14 @@ class OptionalTeacher(Protocol):
         """What the scores of a trajectory depend on besides its rows: a hint, the expert's actions."""
         ...
 
+    def student_ids(self) -> Any:
+        """What its vocabulary is to the student, where it has one of its own and gives hidden states over it.
+
+        Returns:
+            int64 [V], the student's id for each of its own, -1 for none; None where both have one vocabulary.
+        """
+        ...
+
     def close(self) -> None:
         """The run is over."""
         ...
@@ -98,6 +106,12 @@ def check_teacher(teacher: Teacher, trajectories: Sequence[Trajectory]) -> list[
     """Its own checks at the start of a run; no line without `check`."""
     own = getattr(teacher, "check", None)
     return [] if own is None else list(own(trajectories))
+
+
+def student_ids(teacher: Teacher) -> Any:
+    """The student's id for each of the teacher's, int64 [V]; None without `student_ids`: one vocabulary."""
+    own = getattr(teacher, "student_ids", None)
+    return None if own is None else own()
 
 
 def close_teacher(teacher: Teacher) -> None:

@@ -20,7 +20,7 @@ from agentdistill.records import Actor, ScoreRequest, Task
 from agentdistill.rollout.control import OnlineScores
 from agentdistill.rollout.guide import Guide
 from agentdistill.rollout.play import RolloutSettings
-from agentdistill.teachers.optional import close_teacher
+from agentdistill.teachers.optional import close_teacher, student_ids
 from agentdistill.training.demonstrations import Lookup, demonstration_lookup
 from agentdistill.training.judges import Judges
 from agentdistill.training.methods import OVERLAP, Methods, widened
@@ -369,6 +369,7 @@ class Parts:
             surrogate=self.methods.surrogate,
             settings=settings,
             teacher_weight=self.teacher.output_weight() if loss is not None and loss.request.hidden else None,
+            teacher_ids=student_ids(self.teacher) if loss is not None and loss.request.hidden else None,
             roles="role" in self.needs,
         )
 
