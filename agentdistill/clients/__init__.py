@@ -1,4 +1,5 @@
-"""Clients of services: one chat client for every OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, the hosted ones).
+"""Clients of services: one chat client for every OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, the hosted ones),
+and one of completions for servers that read and score token ids.
 
 ```python
 from agentdistill.clients import ChatClient, ChatRequest, EndpointConfig
@@ -13,9 +14,22 @@ Needs the extra `api`. Nothing here imports the HTTP library before a request is
 
 from agentdistill.clients.answers import AnswerCache
 from agentdistill.clients.chat import ChatClient
+from agentdistill.clients.completions import BadReply, CompletionsClient
 from agentdistill.clients.errors import EndpointError
 from agentdistill.clients.messages import ChatAnswer, ChatRequest
+from agentdistill.clients.server_settings import ServerConfig
 from agentdistill.clients.settings import EndpointConfig
 from agentdistill.clients.usage import Usage
 
-__all__ = ["AnswerCache", "ChatAnswer", "ChatClient", "ChatRequest", "EndpointConfig", "EndpointError", "Usage"]
+__all__ = [
+    "AnswerCache",
+    "BadReply",
+    "ChatAnswer",
+    "ChatClient",
+    "ChatRequest",
+    "CompletionsClient",
+    "EndpointConfig",
+    "EndpointError",
+    "ServerConfig",
+    "Usage",
+]

@@ -49,3 +49,15 @@ def agentdistill_register_teachers(register):
         config=f"{here}.stored:StoredConfig",
         summary="scores that another run kept: no model, no server",
     )
+    register(
+        "mixture",
+        f"{here}.mixture:mixture_teacher",
+        config=f"{here}.mixture:MixtureConfig",
+        summary="the weighted average of several teachers, with fixed weights or by recent loss (arXiv 2601.03717)",
+    )
+    register(
+        "route",
+        f"{here}.route:route_teacher",
+        config=f"{here}.route:RouteConfig",
+        summary="one of several teachers for each turn, by task, environment, turn or what the expert knows",
+    )
