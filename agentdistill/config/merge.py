@@ -15,7 +15,8 @@ def merge(
     """Deep-merges layers; the last one wins.
 
     When a layer changes the `type` of a plugin section, the other keys that earlier layers gave to that section
-    are dropped: they were options of another plugin.
+    are dropped: they were options of another plugin. Of a section that is given several times, a layer may say the
+    position, from 0: `reward.1.weight`; the position after the last adds one.
 
     Args:
         layers: (values, where they came from), first to last.
@@ -46,7 +47,9 @@ def _merge_into(
         _forget(section, origins)
     for key, value in layer.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if _numbered(value) and path in typed and isinstance(base.get(key, []), list | dict):
+            base[key] = _merge_numbered(base.get(key, []), value, path, origin, origins)
+        elif isinstance(value, Mapping):
             if not isinstance(base.get(key), dict):
                 base[key] = {}
                 _forget(path, origins)
@@ -57,6 +60,35 @@ def _merge_into(
             _forget(path, origins)
             base[key] = value
             origins[path] = origin
+
+
+def _numbered(value: Any) -> bool:
+    """Whether keys are positions in a list of sections: {"0": {...}, "1": {...}}."""
+    return isinstance(value, Mapping) and bool(value) and all(str(key).isdigit() for key in value)
+
+
+def _merge_numbered(
+    base: list[Any] | dict[str, Any], layer: Mapping[str, Any], path: str, origin: Origin, origins: dict[str, Origin]
+) -> list[Any]:
+    """A layer over single sections of several; the position after the last one adds a section."""
+    sections = [dict(one) for one in base] if isinstance(base, list) else [base]
+    before = dict.fromkeys(str(source) for known, source in origins.items() if f"{known}.".startswith(f"{path}."))
+    _forget(path, origins)
+    for position, values in sorted((int(key), value) for key, value in layer.items()):
+        if position > len(sections) or not isinstance(values, Mapping):
+            raise ConfigError(
+                f"`{path}.{position}` cannot be set.",
+                f"There {'is 1 section' if len(sections) == 1 else f'are {len(sections)} sections'} of that name, "
+                "counted from 0.",
+                f"Write {path}.{min(position, len(sections))}.KEY VALUE.",
+            )
+        if position == len(sections):
+            sections.append({})
+        own = f"{path}.{position}"
+        _merge_into(sections[position], values, f"{own}.", origin, {}, frozenset({own}))
+    # A list is one value; it says every layer that had a part in it.
+    origins[path] = Origin("file", ", ".join([*before, str(origin)])) if before else origin
+    return sections
 
 
 def _forget(path: str, origins: dict[str, Origin]) -> None:
