@@ -13,3 +13,15 @@ def agentdistill_register_engines(register):
         config=f"{here}.hf:HfConfig",
         summary="batched multi-turn sampling on a transformers model in this process, KV cache kept across turns",
     )
+    register(
+        "vllm",
+        f"{here}.vllm:VllmEngine",
+        config=f"{here}.vllm:VllmConfig",
+        summary="sampling by vLLM, in this process or as a server; weights handed over and probed after every step",
+    )
+    register(
+        "cascade",
+        f"{here}.cascade:CascadeEngine",
+        config=f"{here}.cascade_options:CascadeConfig",
+        summary="the student answers several times, and the teacher is asked where the answers disagree; no training",
+    )

@@ -1,0 +1,115 @@
+"""Gets the vLLM that the options ask for: in this process, at an address, or as a server of the run's own."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from agentdistill.envs.workers.janitor import Janitor
+from agentdistill_engines.vllm_config import VllmConfig, adapter_rank
+from agentdistill_engines.vllm_weights import write_checkpoint
+
+if TYPE_CHECKING:
+    from agentdistill.models import LoadedModel
+    from agentdistill_engines.vllm_backend import Backend
+
+
+def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanup: ExitStack) -> Backend:
+    """Starts vLLM, or connects to it.
+
+    Args:
+        config: options.
+        model: the student.
+        directory: folder of the run, for the log of a server; None keeps it in a temporary folder.
+        cleanup: gets what must be undone when the engine is closed.
+
+    Raises:
+        MissingExtraError: vLLM, or the HTTP client for a server, is not installed.
+        ConfigError: vLLM does not start, or serves something else.
+        Interruption: the server cannot be reached.
+    """
+    if config.url is not None:
+        from agentdistill_engines.vllm_server import Server
+
+        server = Server(
+            config.url,
+            folder=_folder(config, cleanup),
+            model=config.model,
+            key=config.key(),
+            concurrency=config.concurrency,
+            timeout=config.timeout,
+        )
+        cleanup.callback(server.close)
+        return server
+    dtype = config.dtype or str(model.model.dtype).removeprefix("torch.")
+    rank = adapter_rank(model) if config.way(model) == "adapter" else 0
+    if config.python is not None:
+        return _own_server(config, model, dtype, rank, directory, cleanup)
+    from agentdistill_engines.vllm_inprocess import InProcess
+
+    folder = _folder(config, cleanup)
+    source, fresh = source_of(model, folder / "start")
+    local = InProcess(
+        source, fresh=fresh, dtype=dtype, context=config.max_context, rank=rank, folder=folder, options=config.options
+    )
+    cleanup.callback(local.close)
+    return local
+
+
+def _own_server(
+    config: VllmConfig, model: LoadedModel, dtype: str, rank: int, directory: Path | None, cleanup: ExitStack
+) -> Backend:
+    from agentdistill_engines.vllm_launch import Launched
+    from agentdistill_engines.vllm_server import Server
+
+    janitor = Janitor()
+    cleanup.callback(janitor.close)
+    folder = Path(config.folder) if config.folder else janitor.directory
+    source, fresh = source_of(model, folder / "start")
+    launched = Launched(
+        str(config.python),
+        source,
+        dtype=dtype,
+        context=config.max_context,
+        rank=rank,
+        options=config.options,
+        log=(directory or janitor.directory) / "vllm.log",
+        start_timeout=config.start_timeout,
+        janitor=janitor,
+    )
+    cleanup.callback(launched.stop)
+    server = Server(
+        launched.url, folder=folder, concurrency=config.concurrency, timeout=config.timeout, alive=launched.gone
+    )
+    cleanup.callback(server.close)
+    server.fresh = fresh
+    return server
+
+
+def _folder(config: VllmConfig, cleanup: ExitStack) -> Path:
+    if config.folder is not None:
+        return Path(config.folder)
+    return Path(cleanup.enter_context(TemporaryDirectory(prefix="agentdistill-vllm-", ignore_cleanup_errors=True)))
+
+
+def source_of(model: LoadedModel, folder: Path) -> tuple[str, bool]:
+    """Where vLLM can read the student from, and whether what lies there is the student to the last bit.
+
+    Args:
+        model: the student.
+        folder: where to write it when it lies nowhere.
+    """
+    from agentdistill.models import fingerprint
+
+    inner = model.model.get_base_model() if hasattr(model.model, "get_base_model") else model.model
+    known = str(getattr(inner.config, "_name_or_path", "") or "")
+    if model.path is None and (not known or (known.startswith(("/", ".")) and not Path(known).is_dir())):
+        if folder.exists():  # of a run that was killed
+            shutil.rmtree(folder)
+        write_checkpoint(model, folder, whole=True)
+        return str(folder), True
+    same = fingerprint(model.model, model.tokenizer) == model.fingerprint
+    return str(model.path or known), same
