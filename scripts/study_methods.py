@@ -1,0 +1,178 @@
+"""Trains one student with many methods under one protocol, several seeds each, and compares them on a fixed panel.
+
+    python scripts/study_methods.py --output runs/study [--only NAME,NAME] [--seeds 3] [--steps 120] [--report]
+
+The base is the demo's recipe (`tcod-alfworld starter demo`) with fewer steps; each variant changes a few keys of it and
+nothing else: the same student, teacher, training games, number of episodes, learning rate schedule and panel. The panel
+is the 140 published valid_seen games where $ALFWORLD_DATA is set, else 200 generated ones in rooms that training never
+uses; evaluation plays the real engine, greedily, 30 steps.
+
+A run that is finished is not run again, so the study can be stopped and continued, and several processes may work on
+disjoint `--only` lists. `--report` prints the table of what is there and trains nothing. For every variant it has: the
+success of each seed; the pooled success; its difference to the base, paired by seed and game, with Newcombe's
+interval over all pairs (which takes the games of different seeds as independent: read it together with the spread of
+the seeds); environment steps, teacher tokens and CPU seconds of a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are small: more threads only wait for each other
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+RECIPES = ("tcod-alfworld", "starter", "demo")
+PLAIN = {"curriculum.type": "full"}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    # Who plays, from where, how deep.
+    "full": PLAIN,
+    "tcod-f2b": {"curriculum.type": "tcod-f2b", "curriculum.start": 6, "curriculum.every": 4},
+    "tcod-b2f": {"curriculum.type": "tcod-b2f", "curriculum.every": 4},
+    "uopd": {"curriculum.type": "uopd"},
+    "pope": {"curriculum.type": "pope"},
+    "sopd": {"curriculum.type": "sopd"},
+    "rescue": {"curriculum.type": "rescue"},
+    "stride": {"curriculum.type": "stride"},
+    "turnopd": {"curriculum.type": "turnopd"},
+    "adaptive": {"curriculum.type": "adaptive"},
+    # How much each turn and token counts.
+    "uniform": {"step_weight.type": "uniform"},
+    "atod": {"step_weight.type": "atod"},
+    "turn-equal": {"step_weight.type": "turn-equal"},
+    "iw-opd": {"token_weight.type": "iw-opd"},
+    "tip": {"token_weight.type": "tip"},
+    # What is minimised.
+    "reverse-kl": {"loss.divergence": "reverse-kl"},
+    "jsd": {"loss.divergence": "jsd"},
+    "sampled": {"loss.divergence": "reverse-kl", "loss.support": "sampled"},
+    "eopd": {"loss.type": "eopd"},
+    "tropd": {"loss.type": "tropd"},
+    # Rewards beside the teacher.
+    "grpo": {
+        "reward.type": "outcome",
+        "advantage.type": "grpo",
+        "rollout.tasks_per_step": 4,
+        "rollout.samples_per_task": 4,
+    },
+    # The same episodes more than once.
+    "epochs-2": {"optim.epochs": 2},
+}
+
+
+def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any]:
+    """The overrides of one run."""
+    published = bool(os.environ.get("ALFWORLD_DATA"))
+    common = {
+        "env.split": "generated-train",
+        "optim.steps": steps,
+        "curriculum.every": 4,
+        "run.seed": seed,
+        "run.directory": str(directory),
+        "run.checkpoint_every": 0,
+        "run.keep_checkpoints": 1,
+        "run.self_test": False,
+        "eval.panel": "alfworld/valid_seen" if published else "alfworld/generated-unseen",
+    }
+    own = VARIANTS[name]
+    if "curriculum.type" in own:
+        common.pop("curriculum.every")
+    return common | own
+
+
+def train(name: str, seed: int, steps: int, output: Path) -> None:
+    """One run, unless its result is there."""
+    from agentdistill.training.run import Run
+
+    directory = output / f"{name}-s{seed}"
+    if (directory / "study.json").exists():
+        return
+    began, wall = time.process_time(), time.time()
+    result = Run.from_recipe(*RECIPES, overrides=settings(name, seed, steps, directory)).train()
+    assert result.before is not None and result.after is not None
+    document = {
+        "variant": name,
+        "seed": seed,
+        "steps": steps,
+        "panel": result.after.panel,
+        "panel_hash": result.after.panel_hash,
+        "before": [outcome.success for outcome in result.before.outcomes],
+        "after": [outcome.success for outcome in result.after.outcomes],
+        "totals": dict(result.totals),
+        "cpu_seconds": time.process_time() - began,
+        "wall_seconds": time.time() - wall,
+    }
+    (directory / "study.json").write_text(json.dumps(document) + "\n")
+    print(f"{name:>12} seed {seed}: {sum(document['after'])} of {len(document['after'])}", flush=True)
+
+
+def report(output: Path) -> None:
+    """The table of every finished run."""
+    from agentdistill.evaluate.statistics import pair, wilson
+
+    found = [json.loads(path.read_text()) for path in sorted(output.glob("*/study.json"))]
+    if not found:
+        print(f"nothing is finished in {output}")
+        return
+    protocols = {(one["panel_hash"], one["steps"]) for one in found}
+    if len(protocols) > 1:
+        raise SystemExit(f"{output} holds runs of different panels or lengths: {sorted(protocols)}")
+    by_name: dict[str, dict[int, Any]] = {}
+    for one in found:
+        by_name.setdefault(one["variant"], {})[one["seed"]] = one
+    base = by_name.get("base", {})
+    print(f"{found[0]['panel']}, {len(found[0]['after'])} games, {found[0]['steps']} steps")
+    print("| variant | seeds | pooled success | against base, paired | env steps | teacher tokens | CPU s |")
+    print("|---|---|---|---|---|---|---|")
+    for name in [name for name in VARIANTS if name in by_name]:
+        runs = by_name[name]
+        won = [won for run in runs.values() for won in run["after"]]
+        common = [seed for seed in runs if seed in base] if name != "base" else []
+        pairs = [p for s in common for p in zip(base[s]["after"], runs[s]["after"], strict=True)]
+        paired = pair(pairs) if pairs else None
+        difference = (
+            f"{100 * paired.difference.value:+.1f} [{100 * paired.difference.low:+.1f}, "
+            f"{100 * paired.difference.high:+.1f}], p = {paired.p_value:.2g}"
+            if paired
+            else ""
+        )
+        each = ", ".join(f"{sum(run['after']) / len(run['after']):.2f}" for _, run in sorted(runs.items()))
+        mean = {
+            key: sum(run["totals"][key] for run in runs.values()) / len(runs) for key in ("env_steps", "teacher_tokens")
+        }
+        cpu = sum(run["cpu_seconds"] for run in runs.values()) / len(runs)
+        print(
+            f"| {name} | {each} | {wilson(sum(won), len(won))} | {difference} | {mean['env_steps']:,.0f} "
+            f"| {mean['teacher_tokens'] / 1e6:.2f} M | {cpu:.0f} |"
+        )
+    before = found[0]["before"]
+    print(f"\nbefore: {wilson(sum(before), len(before))}")
+
+
+def main() -> None:
+    """Trains what is missing, then reports."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--only", default=",".join(VARIANTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--report", action="store_true")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",")
+    if unknown := [name for name in names if name not in VARIANTS]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(VARIANTS)}")
+    if not arguments.report:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        for seed in range(arguments.seeds):
+            for name in names:
+                train(name, seed, arguments.steps, arguments.output)
+    report(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
