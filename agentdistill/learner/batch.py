@@ -71,6 +71,7 @@ class LearnerBatch:
         top_ids: int64 [N, k], the teacher's most likely ids at the distilled tokens; None when not asked for.
         top_logprobs: float32 [N, k], their log-probabilities; None as above.
         rewarded: there is an RL advantage for the distilled tokens.
+        source: int64 [N], which of several teachers scored each distilled token, -1 unknown; None with a single one.
         counts: what was used and what was left out, for logs: `episodes/aborted`, `tokens/dead`, ...
     """
 
@@ -83,6 +84,7 @@ class LearnerBatch:
     top_ids: Tensor | None = None
     top_logprobs: Tensor | None = None
     rewarded: bool = False
+    source: Tensor | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -144,7 +146,7 @@ def assemble(
     _check_scored(trajectories, scores, distill and not alone)
     kept: list[Trajectory] = []
     rows: list[RowRef] = []
-    distilled = _Columns(*_PLACE, "offset", "role", "span", "top_ids", "top_logprobs", *_SCORES, *_MORE)
+    distilled = _Columns(*_PLACE, "offset", "role", "span", "source", "top_ids", "top_logprobs", *_SCORES, *_MORE)
     imitated = _Columns(*_PLACE)
     rewards: list[npt.NDArray[np.float32]] = []
     counts = dict.fromkeys(
@@ -201,12 +203,13 @@ def assemble(
                 reference_logprob=_UNKNOWN if extras.reference is None else extras.reference[source][number][at],
                 advantage=_UNKNOWN if advantage is None else advantage[masks.turn[at]],
                 span=0 if known.span is None else known.span[at],
+                source=-1 if known.source is None else known.source[at],
                 teacher_rest=np.float32(0.0) if known.rest is None else known.rest[at],
             )
     tokens, copied = (TokenSet(*columns.tensors(np.int64, *_PLACE)) for columns in (distilled, imitated))
     (offset,) = distilled.tensors(np.int64, "offset")
     (role,) = distilled.tensors(np.int64, "role")
-    (span,) = distilled.tensors(np.int64, "span")
+    span, said_by = distilled.tensors(np.int64, "span", "source")
     facts = episode_facts(kept, rewards if extras.rewards is not None else None)
     statistics = TokenStatistics(
         tokens.trajectory,
@@ -237,6 +240,7 @@ def assemble(
         distilled.tensors(np.int64, "top_ids")[0] if top_k else None,
         distilled.tensors(np.float32, "top_logprobs")[0] if top_k else None,
         extras.advantages is not None,
+        said_by if bool((said_by >= 0).any()) else None,
         counts,
     )
 

@@ -67,6 +67,7 @@ class Learner:
         teacher_weight: Tensor | None = None,
         teacher_ids: Any = None,
         roles: bool = False,
+        members: Sequence[str] = (),
     ) -> None:
         """Makes a learner.
 
@@ -83,6 +84,7 @@ class Learner:
             teacher_ids: int64 [V], the student's id for each of the teacher's, -1 for none, where the teacher has a
                 vocabulary of its own (`agentdistill.teachers.optional.student_ids`); None is one vocabulary.
             roles: tell weights what each token is in its response.
+            members: names of several teachers, as `TeacherScores.source` counts them, to report what each contributes.
 
         Raises:
             ConfigError: the loss needs an output layer and there is none, or does not work across vocabularies.
@@ -95,6 +97,7 @@ class Learner:
         self.teacher_weight = teacher_weight
         self.teacher_ids = None if teacher_ids is None else torch.as_tensor(teacher_ids, dtype=torch.int64)
         self.tokenizer = getattr(model, "tokenizer", None) if roles else None
+        self.members = tuple(members)
         self.steps_done = 0
         objective = self.objective
         if objective is not None and objective.needs_hidden and teacher_weight is None:
@@ -248,6 +251,8 @@ class Learner:
             copied = copied * imitation_factors(self.imitation, batch, passes, self.parts, settings.head_chunk)
         values = {name: torch.zeros(len(batch.distill)) for name in ("logprob", "clipped", *(t.name for t in terms))}
         values["imitate"] = torch.zeros(len(batch.imitate))
+        if batch.source is not None:
+            values["gradient"] = torch.zeros(len(batch.distill))
         model, device = self.parts.model, self.parts.device
         self.optimizer.zero_grad(set_to_none=True)
         model.train()
@@ -270,7 +275,7 @@ class Learner:
             raise non_finite(batch, self.steps_done, settings.dump_directory, branches, norm)
         metrics |= {"loss": total, "optim/grad_norm": norm, "batch/passes": float(len(passes))}
         metrics["batch/padding"] = 0.0 if self.parts.packs else padding_share(passes)
-        return metrics | loss_metrics(batch, terms, objective, coefficients, values)
+        return metrics | loss_metrics(batch, terms, objective, coefficients, values, self.members)
 
     def _backward(
         self, batch: LearnerBatch, micro: MicroBatch, terms: Sequence[Term], copied: Tensor, values: dict[str, Tensor]
@@ -305,7 +310,13 @@ class Learner:
             return 0.0
         total = torch.stack(sums).sum()
         if bool(torch.isfinite(total)):
+            if "gradient" in values:
+                hidden.retain_grad()
             total.backward()
+            if "gradient" in values and hidden.grad is not None:
+                picked = micro.distill
+                at = hidden.grad[picked.line.to(parts.device), picked.source.to(parts.device)]
+                values["gradient"][picked.index] = at.float().norm(dim=-1).cpu()
         return float(total.detach())
 
     def _logprobs(self, batch: LearnerBatch, passes: Sequence[MicroBatch]) -> Tensor:

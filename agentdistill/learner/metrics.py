@@ -16,7 +16,7 @@ from torch import Tensor
 from agentdistill.learner.batch import LearnerBatch
 from agentdistill.learner.losses import Objective, PolicyGradient
 from agentdistill.learner.reduce import effective_share
-from agentdistill.learner.shares import depth_shares, episode_shares, role_tokens
+from agentdistill.learner.shares import depth_shares, episode_shares, role_tokens, teacher_shares
 from agentdistill.learner.statistics import StepStatistics
 from agentdistill.learner.terms import Term
 
@@ -167,6 +167,7 @@ def loss_metrics(
     objective: Objective | None,
     coefficients: Mapping[str, Tensor],
     values: Mapping[str, Tensor],
+    members: Sequence[str] = (),
 ) -> dict[str, float]:
     """Metrics that are known after the forward pass.
 
@@ -175,7 +176,9 @@ def loss_metrics(
         terms: what the loss of the student's own tokens was made of.
         objective: the distillation objective, None when there is only imitation.
         coefficients: final coefficients by term, and of the branch "imitate".
-        values: per-token losses by the same names, and "logprob" and "clipped" of the distilled tokens.
+        values: per-token losses by the same names, and "logprob" and "clipped" of the distilled tokens; with several
+            teachers also "gradient", the length of the gradient at each.
+        members: names of several teachers.
     """
     metrics: dict[str, float] = {}
     sizes = {"imitate": len(batch.imitate), **{term.name: len(batch.distill) for term in terms}}
@@ -191,6 +194,8 @@ def loss_metrics(
         "gap/logprob_max": float(gap.max()),
         **depth_shares(batch.tokens, terms, values),
     }
+    if batch.source is not None:
+        metrics |= teacher_shares(batch.source, values["gradient"], members)
     for advantage in [term.advantage for term in terms if term.advantage is not None][:1]:
         bound = objective.advantage_clip if isinstance(objective, PolicyGradient) else math.inf
         size = advantage.double().abs()

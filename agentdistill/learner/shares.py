@@ -46,6 +46,28 @@ def depth_shares(tokens: TokenStatistics, terms: Sequence[Term], values: Mapping
     return shares
 
 
+def teacher_shares(source: Tensor, gradient: Tensor, members: Sequence[str]) -> dict[str, float]:
+    """What each of several teachers contributes to a batch.
+
+    Args:
+        source: int64 [N], which teacher scored each distilled token; -1 unknown.
+        gradient: float32 [N], length of the loss's gradient at the state that predicts each token.
+        members: their names, in the order that `source` counts in.
+
+    Returns:
+        For each teacher `teacher/share/NAME`, its share of the distilled tokens, and `teacher/gradient/NAME`, its share
+        of the summed gradient lengths; no share of the gradient where that is 0.
+    """
+    shares: dict[str, float] = {}
+    total = float(gradient.double().sum())
+    for number, name in enumerate(members):
+        mine = source == number
+        shares[f"teacher/share/{name}"] = float(mine.double().mean())
+        if total > 0:
+            shares[f"teacher/gradient/{name}"] = float(gradient[mine].double().sum()) / total
+    return shares
+
+
 def episode_shares(lengths: Tensor) -> dict[str, float]:
     """Share of the largest episode.
 

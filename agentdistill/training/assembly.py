@@ -371,6 +371,7 @@ class Parts:
             teacher_weight=self.teacher.output_weight() if loss is not None and loss.request.hidden else None,
             teacher_ids=student_ids(self.teacher) if loss is not None and loss.request.hidden else None,
             roles="role" in self.needs,
+            members=getattr(self.teacher, "members", ()) if loss is not None else (),
         )
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
