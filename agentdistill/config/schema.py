@@ -158,6 +158,8 @@ class RolloutSection(Section):
         max_new_tokens: most tokens of one turn, its terminator included.
         concurrency: episodes played at once.
         constrained: restrict responses to the admissible actions.
+        source: a trajectory store of episodes that were played before, to train on instead of playing (docs/cache.md);
+            unset plays.
     """
 
     tasks_per_step: Count = 16
@@ -167,6 +169,7 @@ class RolloutSection(Section):
     max_new_tokens: Count = 64
     concurrency: Count = 64
     constrained: bool = False
+    source: Annotated[str, Field(min_length=1)] | None = None
 
 
 class OptimSection(Section):

@@ -89,7 +89,7 @@ def stored_teacher(home: Path, card: TeacherCard | None, student: LoadedModel | 
         asked: who was looked for, for the error.
 
     Raises:
-        ConfigError: nothing is known of it, or its scores cannot be found without it.
+        ConfigError: nothing is known of it.
         TokenizationError: scores were kept for another tokenizer than the student's.
     """
     if card is None:
@@ -98,12 +98,6 @@ def stored_teacher(home: Path, card: TeacherCard | None, student: LoadedModel | 
             f"There are no kept scores of {asked}.",
             f"{home} has scores of: {', '.join(known) or 'nobody'}.",
             'Run once with teacher.cache = "on", or name one of these: teacher.type = "stored", teacher.fingerprint.',
-        )
-    if card.keyed:
-        raise ConfigError(
-            f"The scores of the teacher {card} cannot be found without it.",
-            "They depend on more than the episode's tokens, and only the teacher knows on what.",
-            'Use teacher.cache = "on": it is made, and not asked for what is kept.',
         )
     vocabulary = tokenizer_fingerprint(student.tokenizer) if student is not None else ""
     if vocabulary and vocabulary not in card.vocabularies:

@@ -56,10 +56,15 @@ class StoredTeacher:
             damaged = (
                 f" {corrupt} of them are damaged (`agentdistill cache verify` names the files)." if corrupt else ""
             )
+            why = (
+                " Its scores depend on more than tokens, which only the teacher itself knows."
+                if self.card.keyed
+                else ""
+            )
             raise DataError(
                 f"The cache has no scores of the teacher {self.card} for {lacking} of {len(keys)} episodes.{damaged}",
                 f"It has {len(self.store):,} episodes of this teacher in {self.store.folder}; these are "
-                f"others, or were scored for another request than {request}.",
+                f"others, or were scored for another request than {request}.{why}",
                 "Train on the episodes that were scored (rollout.source), or let the teacher score these "
                 '(teacher.cache = "on").',
             )

@@ -56,7 +56,7 @@ class Totals:
         """Adds one batch."""
         self.env_steps += metrics.get("rollout/env_steps", 0.0)
         self.sampled_tokens += metrics.get("rollout/tokens", 0.0)
-        self.teacher_tokens += metrics.get("rollout/row_tokens", 0.0)
+        self.teacher_tokens += metrics.get("rollout/row_tokens", 0.0) - metrics.get("teacher/cached_tokens", 0.0)
         self.episodes += metrics.get("rollout/episodes", 0.0)
 
     def as_dict(self) -> dict[str, float]:

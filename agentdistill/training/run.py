@@ -25,6 +25,7 @@ from agentdistill.training.checkpoint import latest_checkpoint
 from agentdistill.training.evaluation import evaluate_parts, panel_of
 from agentdistill.training.events import EpisodeEnd, EvalEnd, RunEnd, RunError, RunStart
 from agentdistill.training.loop import TrainingLoop
+from agentdistill.training.offline import offline_batches
 from agentdistill.training.plan import describe
 from agentdistill.training.preflight import preflight
 
@@ -124,6 +125,8 @@ class Run:
         self.resolved.require("env", "student", *(("teacher", "loss") if scored else ()))
         taught = config.loss is not None
         learner = parts.learner(self.directory, distil=True)
+        if config.rollout.source is not None:
+            return self._train_offline(learner, Path(config.rollout.source))
         batches = OnPolicyBatches(
             source=parts.source,
             tasks=parts.tasks,
@@ -150,7 +153,15 @@ class Run:
         lines = [*describe(parts, panel, check), *checked]
         return self.execute(learner, batches, lines, on_policy=True)
 
-    def execute(self, learner: Learner, batches: BatchSource, lines: Sequence[str], *, on_policy: bool) -> RunResult:
+    def _train_offline(self, learner: Learner, source: Path) -> RunResult:
+        batches, more = offline_batches(self.parts, source)
+        check, checked = preflight(self.parts)
+        lines = [*describe(self.parts, self.panel, check), *more, *checked]
+        return self.execute(learner, batches, lines, on_policy=False, taught=True)
+
+    def execute(
+        self, learner: Learner, batches: BatchSource, lines: Sequence[str], *, on_policy: bool, taught: bool = False
+    ) -> RunResult:
         """Trains from any batch source, with evaluation, checkpoints and results.
 
         Args:
@@ -158,6 +169,7 @@ class Run:
             batches: gives each step its batch.
             lines: what the run will do, for people.
             on_policy: the batches are the student's own play: episodes are stored and the curriculum is kept.
+            taught: a teacher scores them although they are not.
         """
         config = self.resolved.config
         self._prepare_directory(config.run.resume)
@@ -173,7 +185,7 @@ class Run:
             engine=parts.engine,
             curriculum=parts.curriculum if on_policy else None,
             fusion=learner.fusion,
-            teacher=parts.tutor if on_policy else None,
+            teacher=parts.tutor if on_policy or taught else None,
             store=TrajectoryStore(self.directory / "episodes") if on_policy else None,
             trackers=[self.registry.build("tracker", tracker, "tracker", directory=self.directory)],
             checkpoint_every=config.run.checkpoint_every,
