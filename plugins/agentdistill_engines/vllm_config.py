@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from agentdistill.clients.address import base_address
 from agentdistill.errors import ConfigError
 from agentdistill.plugins import PluginConfig
 
@@ -40,6 +40,7 @@ class VllmConfig(PluginConfig):
             float32 and 0.15 for 16-bit models. After the first probe ten times its result is the limit, if smaller.
         concurrency: most requests under way at a server.
         timeout: seconds a request to a server may take.
+        retries: how often a request that failed for a passing reason is sent again; its seed makes it the same one.
         start_timeout: seconds a server that the engine starts may take until it answers.
         options: more options of vLLM itself, by their Python names, e.g. { enforce_eager = true }.
     """
@@ -55,15 +56,14 @@ class VllmConfig(PluginConfig):
     tolerance: float | None = Field(default=None, gt=0.0)
     concurrency: int = Field(default=128, ge=1)
     timeout: float = Field(default=600.0, gt=0.0)
+    retries: int = Field(default=4, ge=0)
     start_timeout: float = Field(default=900.0, gt=0.0)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f'an address begins with http:// or https://, got "{url}"')
-        return url if url is None else url.rstrip("/")
+        return None if url is None else base_address(url, "/completions")
 
     @model_validator(mode="after")
     def _one_place(self) -> VllmConfig:
@@ -80,23 +80,6 @@ class VllmConfig(PluginConfig):
         if taken:
             raise ValueError(f"options.{taken[0]} is not free: the engine sets it, from its own options or the student")
         return {key.replace("-", "_"): value for key, value in options.items()}
-
-    def key(self) -> str:
-        """The key, read from the environment now; "" for none.
-
-        Raises:
-            ConfigError: `key_variable` names a variable that is not set.
-        """
-        if self.key_variable is None:
-            return ""
-        key = os.environ.get(self.key_variable, "").strip()
-        if not key:
-            raise ConfigError(
-                f"The environment variable {self.key_variable} is not set.",
-                "engine.key_variable names it.",
-                "Set it, or remove key_variable if the server needs no key.",
-            )
-        return key
 
     def way(self, model: LoadedModel) -> Way:
         """How this student's weights get to vLLM.

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from agentdistill.clients.server_settings import ServerConfig
 from agentdistill.envs.workers.janitor import Janitor
 from agentdistill_engines.vllm_config import VllmConfig, adapter_rank
 from agentdistill_engines.vllm_weights import write_checkpoint
@@ -34,16 +35,7 @@ def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanu
     if config.url is not None:
         from agentdistill_engines.vllm_server import Server
 
-        server = Server(
-            config.url,
-            folder=_folder(config, cleanup),
-            model=config.model,
-            key=config.key(),
-            concurrency=config.concurrency,
-            timeout=config.timeout,
-        )
-        cleanup.callback(server.close)
-        return server
+        return Server(_at(config, config.url), folder=_folder(config, cleanup))
     dtype = config.dtype or str(model.model.dtype).removeprefix("torch.")
     rank = adapter_rank(model) if config.way(model) == "adapter" else 0
     if config.python is not None:
@@ -81,12 +73,14 @@ def _own_server(
         janitor=janitor,
     )
     cleanup.callback(launched.stop)
-    server = Server(
-        launched.url, folder=folder, concurrency=config.concurrency, timeout=config.timeout, alive=launched.gone
-    )
-    cleanup.callback(server.close)
+    server = Server(_at(config, launched.url), folder=folder, gone=launched.gone)
     server.fresh = fresh
     return server
+
+
+def _at(config: VllmConfig, url: str) -> ServerConfig:
+    shared = {name: getattr(config, name) for name in ("model", "key_variable", "concurrency", "timeout", "retries")}
+    return ServerConfig(url=url, **shared)
 
 
 def _folder(config: VllmConfig, cleanup: ExitStack) -> Path:
