@@ -95,4 +95,4 @@ def word_piece() -> PreTrainedTokenizerFast:
     backend.decoder = decoders.WordPiece(cleanup=False)
     trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=["[UNK]", "[PAD]", "[SEP]"], show_progress=False)
     backend.train_from_iterator(SENTENCES, trainer)
-    return wrapped(backend, "[SEP]", "[PAD]", CHATML)
+    return wrapped(backend, "[SEP]", "[PAD]", CHATML.replace("<|im_end|>", "[SEP]"))

@@ -13,10 +13,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 _VERBATIM = {"ByteFallback", "Fuse", "Replace", "Strip", "Metaspace"}
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _LOST = "\ufffd"
 
+Ids = Sequence[int] | npt.NDArray[np.integer]
 Writer = Callable[[str], bytes]
 _Text = TypeVar("_Text", str, bytes)
 
@@ -55,7 +59,7 @@ class TokenPieces:
         self._verbatim = {int(i): str(token.content).encode() for i, token in added.items()}
         self._table = self._spelled()
 
-    def of(self, ids: Sequence[int]) -> list[bytes]:
+    def of(self, ids: Ids) -> list[bytes]:
         """The pieces of a text; one after the other they are the text.
 
         A token that writes only a part of a character has that part where the vocabulary shows it; otherwise the whole
@@ -88,7 +92,7 @@ class TokenPieces:
         found = {i: table.get(i, b"") if table is not None else self.decode([i]).encode() for i in ids}
         return {i: piece for i, piece in found.items() if piece and i not in self.special}
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Ids) -> str:
         """The text of tokens, special ones included."""
         whole = [int(i) for i in ids]
         return str(self.tokenizer.decode(whole, skip_special_tokens=False, clean_up_tokenization_spaces=False))
@@ -103,7 +107,7 @@ class TokenPieces:
         table = {int(index): write(token) for token, index in self.tokenizer.get_vocab().items()}
         return table | self._verbatim
 
-    def _decoded(self, ids: Sequence[int], text: str) -> list[bytes]:
+    def _decoded(self, ids: Ids, text: str) -> list[bytes]:
         """Each token has what the text gains by it. Decodes every prefix."""
         places = [0]
         for count in range(1, len(ids)):

@@ -61,3 +61,9 @@ def agentdistill_register_teachers(register):
         config=f"{here}.route:RouteConfig",
         summary="one of several teachers for each turn, by task, environment, turn or what the expert knows",
     )
+    register(
+        "cross",
+        f"{here}.cross:cross_teacher",
+        config=f"{here}.cross:CrossConfig",
+        summary="a teacher with another tokenizer: spans of the same bytes carry its scores",
+    )
