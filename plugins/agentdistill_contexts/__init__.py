@@ -19,3 +19,9 @@ def agentdistill_register_contexts(register):
         config=f"{here}.window:WindowConfig",
         summary="a fresh prompt each turn: the task, the last few steps, the observation and the commands",
     )
+    register(
+        "retrieval",
+        f"{here}.retrieval:RetrievalContext",
+        config=f"{here}.retrieval_options:RetrievalConfig",
+        summary="the nearest steps of recorded teacher episodes as demonstrations in front of another policy's prompt",
+    )
