@@ -223,7 +223,8 @@ class Parts:
             from agentdistill.training.reference import reference_scorer
 
             reference = reference_scorer(self.student, self.config.optim.micro_batch_tokens)
-        return Judges(methods.rewards, methods.advantage, methods.filters, reference)
+        members = getattr(self.teacher, "members", ()) if self.config.loss is not None else ()
+        return Judges(methods.rewards, methods.advantage, methods.filters, reference, members)
 
     @cached_property
     def curriculum(self) -> Curriculum:

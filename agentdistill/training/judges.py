@@ -39,12 +39,14 @@ class Judges:
         advantage: `RewardedBatch` -> float32 [steps] per episode; None without an RL branch.
         filters: by the name that metrics use, in order.
         reference: log-probabilities of every row under the student as the run began; None when nobody asks.
+        members: names of several teachers, for filters.
     """
 
     rewards: Sequence[RewardTerm] = ()
     advantage: Callable[[RewardedBatch], Sequence[Array]] | None = None
     filters: Mapping[str, Filter] = field(default_factory=dict)
     reference: Reference | None = None
+    members: tuple[str, ...] = ()
 
     def __call__(
         self, trajectories: list[Trajectory], scores: Sequence[Sequence[TeacherScores]] | None, step: int
@@ -78,7 +80,8 @@ class Judges:
             advantages = checked(self.advantage(batch), trajectories, "advantage")
             metrics |= advantage_metrics(batch)
         if self.filters:
-            trajectories, left_out = filtered(self.filters, ScoredBatch(trajectories, scores, rewards, group, step))
+            seen = ScoredBatch(trajectories, scores, rewards, group, step, self.members)
+            trajectories, left_out = filtered(self.filters, seen)
             metrics |= left_out
             metrics["batch/empty"] = float(not trained_turns(trajectories))
         reference = self.reference(trajectories) if self.reference is not None else None

@@ -43,6 +43,7 @@ class ScoredBatch:
         rewards: as in `RewardedBatch`; None without rewards.
         group: int64 [B], the same for all episodes of one task.
         step: optimiser steps done so far.
+        members: names of several teachers, as `TeacherScores.source` counts them.
     """
 
     trajectories: Sequence[Trajectory]
@@ -50,6 +51,7 @@ class ScoredBatch:
     rewards: Sequence[Array] | None
     group: npt.NDArray[np.int64]
     step: int
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ def agentdistill_register_filters(register):
         ("balance", "Balance", "as many lost as won episodes of each task, the excess is dropped (arXiv 2605.03677)"),
         ("progress", "Progress", "turns that repeat themselves or are invalid again and again are dropped"),
         ("scored", "Scored", "turns that the teacher has no opinion on are dropped"),
+        ("quota", "Quota", "shares of the trained tokens by teacher, environment or task type stay in bounds"),
         ("truncated", "Truncated", "responses that ran into the token limit are dropped"),
     ):
         register(name, f"{here}.{name}:{name}", config=f"{here}.{name}:{config}Config", summary=summary)
