@@ -26,7 +26,7 @@ def self_score(test: SelfTest) -> SelfCheck:
 
 
 def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
-    """The self-score check, the teacher's own, and the self-test unless the recipe says `run.self_test = false`.
+    """The self-score check, the teacher's and the engine's own, and the self-test unless the recipe says `run.self_test = false`.
 
     Args:
         parts: the assembled run; nothing in it is changed.
@@ -41,6 +41,8 @@ def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
     check = self_score(test)
     asked = check_teacher(parts.tutor, test.material.played) if parts.tutor is not None else []
     lines = [f"teacher  {line}" for line in asked]
+    if hasattr(parts.engine, "check"):
+        lines += [f"engine   {line}" for line in parts.engine.check(test.material.played)]
     if not parts.config.run.self_test:
         return check, [*lines, "check    the self-test was skipped (run.self_test)"]
     return check, lines + [f"check    {outcome}" for outcome in self_test(test)]
