@@ -34,6 +34,7 @@ class ChatServer:
         requests: (path, headers, body) of every request.
         most_at_once: the largest number of requests under way together.
         wait: seconds every answer takes.
+        models: names that it lists.
     """
 
     answer: Callable[[dict[str, Any]], str | dict[str, Any]] = lambda body: "ok"
@@ -41,6 +42,7 @@ class ChatServer:
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     most_at_once: int = 0
     wait: float = 0.0
+    models: tuple[str, ...] = ("the-model",)
     url: str = ""
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,6 +81,15 @@ def chat_server(
 
         def log_message(self, *_: Any) -> None:
             pass
+
+        def do_GET(self) -> None:
+            found = self.path.endswith("/models")
+            data = json.dumps({"data": [{"id": name} for name in state.models]} if found else {}).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
 
         def do_POST(self) -> None:
             with state._lock:

@@ -21,6 +21,8 @@ from agentdistill.records import Panel, Trajectory
 from agentdistill.training.assembly import Parts
 
 if TYPE_CHECKING:
+    from agentdistill.conversation.template import ChatRenderer
+    from agentdistill.engines.base import Engine
     from agentdistill.training.run import Run
 
 
@@ -55,7 +57,7 @@ def resolve_evaluation(
         overrides: values by dotted path.
         registry: the loaded plugins.
         plugins: modules given with `-p`.
-        needs_student: False when the environment's expert is evaluated.
+        needs_student: False when the environment's expert or an agent elsewhere is evaluated.
 
     Raises:
         ConfigError: a value is wrong, or there is no panel, environment or student.
@@ -121,6 +123,53 @@ def evaluate_parts(
         seed=parts.config.run.seed,
         on_episode=on_episode,
     )
+
+
+def evaluate_agent(
+    parts: Parts, on_episode: Callable[[Trajectory], None] | None = None, *, panel: Panel | None = None
+) -> EvalResult:
+    """Evaluates an agent that lives elsewhere over the configured panel: the engine plays, no student is loaded.
+
+    Args:
+        parts: environment, context, engine and panel of a resolved configuration.
+        on_episode: sees each episode as it ends.
+        panel: the configured panel, when it was made already.
+
+    Raises:
+        ConfigError: the engine cannot play without a student.
+    """
+    engine, renderer = lone_agent(parts)
+    return evaluate_panel(
+        panel if panel is not None else panel_of(parts),
+        source=parts.eval_source,
+        engine=engine,
+        renderer=renderer,
+        context=parts.context,
+        settings=parts.eval_settings,
+        provenance=collect(
+            parts.resolved.values, registry=parts.registry, extra={"prompt_hash": parts.context.prompt_hash}
+        ),
+        seed=parts.config.run.seed,
+        on_episode=on_episode,
+    )
+
+
+def lone_agent(parts: Parts) -> tuple[Engine, ChatRenderer]:
+    """The configured engine, made without a student, and the renderer that it brings.
+
+    Raises:
+        ConfigError: the engine cannot play without a student.
+    """
+    section = parts.config.engine
+    engine: Engine = parts.registry.build("engine", section, "engine", context=parts.context, registry=parts.registry)
+    renderer: ChatRenderer | None = getattr(engine, "renderer", None)
+    if renderer is None:
+        raise ConfigError(
+            f"The engine `{section.type}` cannot play without a student.",
+            "It brings no renderer, so that somebody's tokenizer is needed.",
+            "Leave out --agent and name the model with --student.model.",
+        )
+    return engine, renderer
 
 
 def evaluate_environments_expert(

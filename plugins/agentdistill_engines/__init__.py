@@ -14,6 +14,12 @@ def agentdistill_register_engines(register):
         summary="batched multi-turn sampling on a transformers model in this process, KV cache kept across turns",
     )
     register(
+        "endpoint",
+        f"{here}.endpoint:EndpointAgent",
+        config=f"{here}.endpoint:EndpointAgentConfig",
+        summary="whoever answers at an OpenAI-compatible chat endpoint plays; evaluated, never trained",
+    )
+    register(
         "vllm",
         f"{here}.vllm:VllmEngine",
         config=f"{here}.vllm:VllmConfig",

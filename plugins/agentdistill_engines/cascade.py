@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentdistill.engines.base import Engine, Generation, GenerationRequest, Sampling
 from agentdistill.errors import ConfigError
-from agentdistill.evaluate.spending import Spent, usage
+from agentdistill.evaluate.spending import USAGE, Spent, usage
 from agentdistill.records import Actor
 from agentdistill_engines.advice import Advice, Adviser
 from agentdistill_engines.advice_endpoint import EndpointAdviser
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 class CascadeEngine:
-    """Samples from the student, and asks the teacher where its answers disagree.
+    """See the module.
 
     Args:
         config: options.
@@ -71,7 +71,8 @@ class CascadeEngine:
         registry: PluginRegistry,
     ) -> None:
         self._config, self._context, self._renderer = config, context, renderer
-        self._student: Engine = registry.build("engine", config.sampler, "engine.sampler", model=model)
+        offered = {"model": model, "context": context, "renderer": renderer, "registry": registry}
+        self._student: Engine = registry.build("engine", config.sampler, "engine.sampler", **offered)
         self.capabilities: frozenset[str] = getattr(self._student, "capabilities", frozenset())
         asked = config.teacher or config.endpoint
         self._reads = context
@@ -137,7 +138,10 @@ class CascadeEngine:
         ]
 
     def _vote(self, group: Sequence[Generation]) -> Vote:
-        return vote([self._context.parse(self._renderer.decode(answer.token_ids)) for answer in group])
+        return vote([self._context.parse(self._words(answer)) for answer in group])
+
+    def _words(self, answer: Generation) -> str:
+        return self._renderer.decode(answer.token_ids) if answer.text is None else answer.text
 
     def _disagree(self, group: Sequence[Generation], ballot: Vote) -> bool:
         # A prompt that does not fit the student's context ends the episode, as it does for the student alone.
@@ -147,26 +151,32 @@ class CascadeEngine:
     def _turn(
         self, request: GenerationRequest, group: Sequence[Generation], ballot: Vote, advice: Advice | None
     ) -> Generation:
-        config, chosen = self._config, group[ballot.chosen]
+        chosen = group[ballot.chosen]
         if chosen.finish == "context":
             return chosen
-        written = sum(len(answer.token_ids) for answer in group)
-        read = len(request.prompt) * len(group)
-        student = Spent.priced(len(group), read, written, config.price_in, config.price_out)
-        info: dict[str, Any] = {}
-        if config.samples > 1:
+        student = self._spent(request, group)
+        info: dict[str, Any] = dict(chosen.info)
+        if self._config.samples > 1:
             info["cascade"] = {"votes": ballot.votes, "actions": list(ballot.actions)}
         if advice is None:
             return dataclasses.replace(chosen, info={**info, **usage(student=student)})
         if advice.finish == "context":
             return Generation([], [], "context")
-        info["cascade"]["student"] = self._renderer.decode(chosen.token_ids)
+        info["cascade"]["student"] = self._words(chosen)
         text = self._as_the_student_says_it(advice.text)
         ids = self._renderer.response(text)
         ids = ids[:-1] if advice.finish == "length" and len(ids) > 1 else ids
         info |= usage(student=student, teacher=advice.spent)
         unknown = [float("nan")] * len(ids)
         return Generation(ids, unknown, advice.finish, actor=Actor.TEACHER, text=text, info=info)
+
+    def _spent(self, request: GenerationRequest, group: Sequence[Generation]) -> Spent:
+        """What the student's answers cost: as their sampler says, else by tokens and prices."""
+        told = [Spent(**answer.info[USAGE]["student"]) for answer in group if USAGE in answer.info]
+        if told:
+            return sum(told, Spent())
+        read, written = len(request.prompt) * len(group), sum(len(answer.token_ids) for answer in group)
+        return Spent.priced(len(group), read, written, self._config.price_in, self._config.price_out)
 
     def _as_the_student_says_it(self, text: str) -> str:
         """The teacher's words; those of a teacher with a format of its own, written anew in the student's."""
