@@ -9,6 +9,7 @@ from chat_server import chat_server
 
 from tests.cli.toy_game import GAME
 
+
 @pytest.fixture(autouse=True)
 def game(install):
     install("toy-game-dist", toy_game_plugin=GAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import pytest
@@ -97,7 +98,11 @@ def test_a_cut_answer_says_so_and_separate_thoughts_can_be_put_back():
 
 
 def test_a_prompt_that_does_not_fit_ends_its_episode_alone():
-    words = "This model's maximum context length is 2048 tokens. However, your request has 2100 input tokens."
+    refusal = {
+        "error": {
+            "message": "This model's maximum context length is 2048 tokens. However, your request has 2100 tokens."
+        }
+    }
 
     def answer(body):
         return "fine"
@@ -106,9 +111,7 @@ def test_a_prompt_that_does_not_fit_ends_its_episode_alone():
         return body["messages"][-1]["content"] == "long"
 
     with chat_server() as server:
-        server.answer = lambda body: (
-            Fault(400, '{"error": {"message": "%s"}}' % words) if long(body) else answer(body)
-        )
+        server.answer = lambda body: Fault(400, json.dumps(refusal)) if long(body) else answer(body)
         found = agent(server.url).generate([request("a"), request("long"), request("b")], Sampling(9, ()))
         assert [one.finish for one in found] == ["stop", "context", "stop"]
         server.answer = lambda body: Fault(400, '{"error": {"message": "unknown parameter: seed"}}')
