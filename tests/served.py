@@ -53,13 +53,28 @@ class Server:
 
     Attributes:
         port: where it listens.
-        process: its process, leader of its own group.
         log: what it writes.
+        command: its command line.
+        environment: its environment.
+        process: its process, leader of its own group.
     """
 
     port: int
-    process: subprocess.Popen[bytes]
     log: Path
+    command: list[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, also again after `kill`, without waiting for it."""
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                self.command, env=self.environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            )  # fmt: skip
 
     @property
     def url(self) -> str:
@@ -110,19 +125,12 @@ def launch(
         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     command = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            [*command, *FLAGS, "--port", str(port), *flags],
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
-            env={**os.environ, **own, **(environment or {})},
-        )  # fmt: skip
-    return Server(port, process, log)
+    command += [*FLAGS, "--port", str(port), *flags]
+    return Server(port, log, command, {**os.environ, **own, **(environment or {})})
 
 
 @contextmanager
-def running(
-    model: Path, log: Path, *flags: str, environment: dict[str, str] | None = None
-) -> Iterator[Server]:
+def running(model: Path, log: Path, *flags: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
     """A server that answers, until the block ends."""
     server = launch(model, log, *flags, environment=environment)
     try:
@@ -230,5 +238,3 @@ def gate(target: int) -> Iterator[Gate]:
         listener.close()
         made.close()
         thread.join(5)
-
-
