@@ -51,7 +51,7 @@ class Shown:
     Attributes:
         trajectory: the episode with the teacher's rows; its steps point into them. Rows nobody scores are left out.
         spans: the responses that get scores.
-        added: tokens of the teacher's longest row beyond the student's longest.
+        added: tokens that the view put before a response, at most.
     """
 
     trajectory: Trajectory
@@ -98,8 +98,7 @@ def rerender(
     )
     rows = [shown.rows[old] for old in used]
     episode = dataclasses.replace(trajectory, steps=[_moved(s, shown, rank) for s in trajectory.steps], rows=rows)
-    longest = max((len(row) for row in rows), default=0)
-    return Shown(episode, spans, max(0, longest - max((len(row) for row in trajectory.rows), default=0)))
+    return Shown(episode, spans, max((span.shown_start - span.start for span in spans), default=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
