@@ -26,7 +26,7 @@ def self_score(test: SelfTest) -> SelfCheck:
 
 
 def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
-    """The self-score check, the teacher's and the engine's own, and the self-test unless the recipe says `run.self_test = false`.
+    """The self-score check, those of teacher and engine, and the self-test unless `run.self_test` is false.
 
     Args:
         parts: the assembled run; nothing in it is changed.
