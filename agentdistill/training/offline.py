@@ -17,7 +17,6 @@ import numpy as np
 from agentdistill.errors import DataError
 from agentdistill.records import ScoreRequest, StopReason, Trajectory, trainable_tokens
 from agentdistill.store import TrajectoryStore
-from agentdistill.teachers.optional import teacher_metrics
 from agentdistill.training.batches import Batch
 from agentdistill.training.data import indices_of_step
 from agentdistill.training.judges import Judges
@@ -117,7 +116,6 @@ class OfflineBatches:
         metrics = offline_metrics(episodes, step)
         metrics["data/epoch"] = step * self.per_step / len(self.groups)
         metrics["time/score"] = time.perf_counter() - started
-        metrics |= teacher_metrics(self.teacher) if self.teacher is not None else {}
         usable, extras, more = self.judged(episodes, scores, step)
         return Batch(usable, scores, metrics | more, extras)
 
