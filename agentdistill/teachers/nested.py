@@ -27,7 +27,7 @@ def build_teacher(
     """Builds a teacher from a table in another teacher's options.
 
     Args:
-        options: the table, `type` included. Its `cache` and `cache_folder` are those of [teacher], but unset is "off".
+        options: the table, `type` included. Its `cache` and `cache_folder` mean what they mean in [teacher].
         path: the user's path to it, e.g. "teacher.members.0", for errors.
         registry: where its `type` is looked up.
         student: passed on, as to any teacher.
@@ -58,7 +58,7 @@ def build_teacher(
 
     return with_cache(
         make,
-        mode=options.get("cache") or "off",
+        mode=options.get("cache"),
         folder=options.get("cache_folder"),
         type_name=str(options["type"]),
         options=registry.options("teacher", own, path).model_dump(mode="json"),

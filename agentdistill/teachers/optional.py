@@ -20,10 +20,15 @@ class OptionalTeacher(Protocol):
     Attributes:
         cacheable: False when scores depend on more than fingerprint, token rows, request and `cache_key`, for instance
             because the teacher's weights move. Absent is True.
+        label: what the plan calls it; absent is the `model` or `url` of its options.
+        cache_default: "on" when scores should be kept unless a recipe says otherwise, since they cost money or time.
+            Absent is "off".
         members: names of several teachers in one, which `TeacherScores.source` refers to.
     """
 
     cacheable: bool
+    cache_default: str
+    label: str
     members: tuple[str, ...]
 
     def metrics(self) -> Mapping[str, float]:

@@ -69,6 +69,7 @@ class VllmTeacher:
 
     capabilities: frozenset[str] = frozenset({"sampled", "top_k", "entropy", "confidence"})
     needs: frozenset[str] = frozenset()
+    cache_default = "on"  # a server is slow or paid; teacher.cache = "off" asks it every time
 
     def __init__(
         self,
