@@ -172,7 +172,7 @@ class CascadeEngine:
 
     def _spent(self, request: GenerationRequest, group: Sequence[Generation]) -> Spent:
         """What the student's answers cost: as their sampler says, else by tokens and prices."""
-        told = [Spent(**answer.info[USAGE]["student"]) for answer in group if USAGE in answer.info]
+        told = [Spent(**account) for answer in group for account in answer.info.get(USAGE, {}).values()]
         if told:
             return sum(told, Spent())
         read, written = len(request.prompt) * len(group), sum(len(answer.token_ids) for answer in group)
