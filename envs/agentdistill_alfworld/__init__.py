@@ -50,6 +50,11 @@ def agentdistill_register_recipes(register):
         ("tide", "TIDE: hands over from teacher to rewards, credit by value x disagreement"),
     ):
         register(f"{name}-alfworld", f"{_HERE}:recipes/{name}-alfworld.toml", summary=f"{summary}; a real model pair")
+    register(
+        "cascade-alfworld",
+        f"{_HERE}:recipes/cascade-alfworld.toml",
+        summary="no training: teacher steps as demonstrations, and the teacher where the student disagrees with itself",
+    )
     register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes and the models of this package; a layer")
     register(
         "demo",
