@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,9 @@ NOT_HASHED = frozenset(
     {"run.name", "run.directory", "run.resume", "run.self_test", "teacher.cache", "teacher.cache_folder"}
 )
 """Keys that say where a run and its scores lie and what is checked before it, not what it is."""
+
+_ALLOWANCE = re.compile(r"(teacher|reward)(\..+)?\.budget")
+"""What may be spent on paid services: a run that has spent it goes on with more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class ResolvedConfig:
     @property
     def hash(self) -> str:
         """Sixteen hex digits over every value that can change the result (not the run's name and directory)."""
-        return digest({path: value for path, value in self.leaves() if path not in NOT_HASHED})[:16]
+        return digest({path: value for path, value in self.leaves() if _decides(path)})[:16]
 
     def to_toml(self, provenance: bool = False) -> str:
         """The configuration as one recipe that resolves to the same values.
@@ -108,7 +112,12 @@ class ResolvedConfig:
         """
         mine, theirs = dict(self.leaves()), dict(leaves(other))
         paths = [*mine, *(path for path in theirs if path not in mine)]
-        return [p for p in paths if p not in NOT_HASHED and mine.get(p) != theirs.get(p)]
+        return [p for p in paths if _decides(p) and mine.get(p) != theirs.get(p)]
+
+
+def _decides(path: str) -> bool:
+    """Whether the value at a path can change the result."""
+    return path not in NOT_HASHED and _ALLOWANCE.fullmatch(path) is None
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

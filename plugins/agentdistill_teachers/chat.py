@@ -69,6 +69,7 @@ class ChatTeacher:
     capabilities: frozenset[str] = frozenset({"act"})
     needs: frozenset[str] = frozenset()
     tokenizer: Any = None
+    cacheable = False
 
     def __init__(self, config: ChatTeacherConfig) -> None:
         """Makes the client; nothing is sent yet.

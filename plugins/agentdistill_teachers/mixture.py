@@ -130,19 +130,23 @@ class MixtureTeacher(Several):
         beyond = request.top_k > 0 or request.entropy or request.confidence or request.hidden
         asked = ScoreRequest(hidden=beyond) if self._whole else replace(request, hidden=False)
         answers = [self.ask(name, trajectories, asked) for name in self.scorers]
+        layers = [self.teachers[n].output_weight() for n in self.scorers] if beyond and self._whole else []
         weights = self.weights
         return [
             [
-                self._mixed(
-                    row, [answer[number][place] for answer in answers], weights, request, beyond and self._whole
-                )
+                self._mixed(row, [answer[number][place] for answer in answers], weights, request, layers)
                 for place, row in enumerate(trajectory.rows)
             ]
             for number, trajectory in enumerate(trajectories)
         ]
 
     def _mixed(
-        self, row: TokenRow, scores: Sequence[TeacherScores], weights: Float64, request: ScoreRequest, whole: bool
+        self,
+        row: TokenRow,
+        scores: Sequence[TeacherScores],
+        weights: Float64,
+        request: ScoreRequest,
+        layers: Sequence[Any],
     ) -> TeacherScores:
         for name, score in zip(self.scorers, scores, strict=True):
             if score.span is not None:
@@ -151,16 +155,15 @@ class MixtureTeacher(Several):
                     "It cuts text otherwise than the student, and a mixture is made token by token.",
                     "Let it speak alone for some turns with the teacher `route`.",
                 )
-        mixed = mix_sampled(scores, weights, "drop" if whole else self.config.missing)
+        mixed = mix_sampled(scores, weights, "drop" if layers else self.config.missing)
         valid, own = mixed.valid, mixed.valid & row.mask
         source = np.where(valid, self._places[mixed.source], -1).astype(np.int16)
         result = TeacherScores(mixed.logprob.astype(np.float32), valid, source=source)
         self._recent.add(row.old_logprob[own].astype(np.float64), np.stack([s.sampled_logprob[own] for s in scores]))
         self._tally.add(mixed.shares[:, own])
-        if whole:
+        if layers:
             at = np.flatnonzero(valid)
             states = [s.hidden[torch.from_numpy(at)] for s in scores]
-            layers = [self.teachers[name].output_weight() for name in self.scorers]
             fill_whole(result, mix_whole(states, layers, weights), at, request)
         elif request.top_k:
             ids, logs, short = mix_top(scores, row.token_ids, mixed, weights, request.top_k)
