@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "collect": ("agentdistill.cli.collect:collect", "Write expert or model episodes to disk."),
     "select": ("agentdistill.cli.select:select", "Choose the collected episodes that are worth imitating."),
     "sft": ("agentdistill.cli.sft:sft", "Train a student on collected episodes."),
+    "export": ("agentdistill.cli.export:export", "Write a student as a plain model directory with a card."),
     "play": ("agentdistill.cli.play:play", "Play an environment in the terminal."),
     "envs": ("agentdistill.cli.envs:envs", "List and check environments."),
     "cache": ("agentdistill.cli.cache:cache", "Look after kept teacher scores."),
