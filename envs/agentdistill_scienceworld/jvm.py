@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from agentdistill.errors import EnvironmentFailure, MissingExtraError, import_extra
-from agentdistill_scienceworld.classfile import hash_by_number
+from agentdistill_scienceworld.mended import CHANGES, NAMES, PARSER, WORDS
 from agentdistill_scienceworld.statics import Statics, World
 
 _STOP_SECONDS = 5.0
 
-_THINGS = "scienceworld.struct.EnvObject"
-"""The class of everything in a world; see `classfile`."""
+_GREETING_LINES = 50
+"""Lines in which Java has to say where it listens."""
+
+_MOST_WORDS = 30_000
+"""Names whose words are remembered; all of thirty variations, one of each task, are 11,000."""
 
 
 class Jvm:
@@ -57,15 +60,21 @@ class Jvm:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
         with tempfile.TemporaryDirectory(prefix="agentdistill-scienceworld-") as changed:
             jar = folder / "scienceworld.jar"
-            _write_changed_class(jar, Path(changed))
+            _write_changed_classes(jar, Path(changed))
             self._process, port, token = self._start((changed, str(gateway.find_jar_path()), str(jar)), folder)
-            # The simulator talks to its standard output, and would stop for good on a full pipe.
+            # Java may still say something there, and would stop for good on a full pipe.
             assert self._process.stdout is not None
             threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
             parameters = gateway.GatewayParameters(port=port, auth_token=token)
             self._gateway = gateway.JavaGateway(gateway_parameters=parameters)
             names = self._gateway.jvm
-            self.call(names.java.lang.Class.forName, _THINGS)  # has it read before the folder goes
+            # The simulator talks all the time; nobody listens.
+            self.call(names.java.lang.System.setOut, self.call(names.java.io.PrintStream, os.devnull))
+            changed_classes = {name: self.call(names.java.lang.Class.forName, name) for name in CHANGES}
+            # They have been read now, so that the folder may go.
+        self._words = self.call(names.java.util.HashMap)
+        for field, table in ((NAMES, self.call(names.java.util.IdentityHashMap)), (WORDS, self._words)):
+            self.call(self.call(changed_classes[PARSER].getField, field).set, None, table)
         self.join: Any = names.java.lang.String.join
         self.statics: Statics = self.call(Statics, names)
 
@@ -97,13 +106,18 @@ class Jvm:
             process_group=0,  # Ctrl-C is for us: whoever handles it still needs the simulators
         )
         assert process.stdout is not None
-        port, token = process.stdout.readline().strip(), process.stdout.readline().strip()
+        said = [process.stdout.readline().strip()]
+        while said[-1] and not said[-1].isdigit() and len(said) < _GREETING_LINES:
+            said.append(
+                process.stdout.readline().strip()
+            )  # a warning of Java's, which goes to its standard output, too
+        port, token = said[-1], process.stdout.readline().strip()
         if not (port.isdigit() and token):
             process.kill()
             process.wait()
             raise EnvironmentFailure(
                 "The Java virtual machine for ScienceWorld did not start.",
-                f"`{command[0]}` said: {self._said() or port.decode(errors='replace') or 'nothing'}",
+                f"`{command[0]}` said: {self._said() or b' '.join(said).decode(errors='replace').strip() or 'nothing'}",
                 "Check that `java -version` works (8 or later), or lower --env.heap_mb.",
             )
         return process, int(port), token.decode()
@@ -127,6 +141,11 @@ class Jvm:
         self._users -= 1
         self._idle.append((simulator, world))
         return self._users <= 0
+
+    def forget(self) -> None:
+        """Forgets the words of names when they have become many; called now and then."""
+        if self.call(self._words.size) > _MOST_WORDS:
+            self.call(self._words.clear)
 
     def _new(self) -> tuple[Any, World]:
         """A new simulator. Making one numbers things and draws numbers, too: its own ones."""
@@ -215,25 +234,26 @@ def java() -> str:
     return found
 
 
-def _write_changed_class(jar: Path, folder: Path) -> None:
-    """Writes the simulator's class of things into a folder, with the hash that makes the order of a room fixed.
+def _write_changed_classes(jar: Path, folder: Path) -> None:
+    """Writes the changed classes of the simulator into a folder.
 
     Raises:
         EnvironmentFailure: the installed simulator is another than the one this package knows.
     """
-    name = _THINGS.replace(".", "/") + ".class"
-    try:
-        with zipfile.ZipFile(jar) as archive:
-            changed = hash_by_number(archive.read(name))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise EnvironmentFailure(
-            "The installed ScienceWorld simulator is not one that this package knows.",
-            f"{name} in {jar}: {error}.",
-            "Install the version that `pip install 'agentdistill[scienceworld]'` brings.",
-        ) from error
-    path = folder / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(changed)
+    for name, change in CHANGES.items():
+        file = name.replace(".", "/") + ".class"
+        try:
+            with zipfile.ZipFile(jar) as archive:
+                changed = change(archive.read(file))
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise EnvironmentFailure(
+                "The installed ScienceWorld simulator is not one that this package knows.",
+                f"{file} in {jar}: {error}.",
+                "Install the version that `pip install 'agentdistill[scienceworld]'` brings.",
+            ) from error
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(changed)
 
 
 _shared: dict[int, Jvm] = {}

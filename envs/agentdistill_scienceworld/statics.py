@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentdistill_scienceworld.mended import INTERFACE
+
 _RANDOM = ("scala.util.Random$", "scala.util.Random", "self")
 _OPTIONS = (
     "main.scala.scienceworld.runtime.SimplifierProcessor$",
     "main.scala.scienceworld.runtime.SimplifierProcessor$",
     "simplifications",
 )
-_COUNTER = "util.UniqueIdentifier$"
 
 
 class World:
@@ -41,10 +42,12 @@ class Statics:
 
     def __init__(self, java: Any) -> None:
         self._java = java
-        self._random = _Place(java, *_RANDOM)
-        self._options = _Place(java, *_OPTIONS)
-        self._counter = _module(java, _COUNTER)
-        self._set_count = getattr(self._counter, "count_$eq")
+        self._random = _place(java, *_RANDOM)
+        self._options = _place(java, *_OPTIONS)
+        interface = java
+        for name in INTERFACE.split("."):
+            interface = getattr(interface, name)
+        self._enter = interface.enter  # see `mended`
         self._current: World | None = None
 
     def world(self) -> World:
@@ -55,16 +58,14 @@ class Statics:
         """Puts a simulator's parts in place. The caller holds the lock of the JVM until it has spoken to it."""
         before, self._current = self._current, None
         if before is not world:
+            count = self._enter(*self._random, world.random, *self._options, world.options, world.count)
             if before is not None:
-                before.count = self._counter.count()
-            self._random.put(world.random)
-            self._options.put(world.options)
-            self._set_count(world.count)
+                before.count = count
         self._current = world
 
 
-class _Place:
-    """A field of a Scala object.
+def _place(java: Any, module: str, owner: str, name: str) -> tuple[Any, Any]:
+    """A field of a Scala object, and the object.
 
     Args:
         java: the names of Java.
@@ -72,16 +73,9 @@ class _Place:
         owner: class that declares the field.
         name: name of the field.
     """
-
-    def __init__(self, java: Any, module: str, owner: str, name: str) -> None:
-        self._module = _module(java, module)
-        field = java.java.lang.Class.forName(owner).getDeclaredField(name)
-        field.setAccessible(True)
-        self._set = field.set
-
-    def put(self, value: Any) -> None:
-        """Sets the field."""
-        self._set(self._module, value)
+    field = java.java.lang.Class.forName(owner).getDeclaredField(name)
+    field.setAccessible(True)
+    return field, _module(java, module)
 
 
 def _module(java: Any, name: str) -> Any:

@@ -104,6 +104,13 @@ def test_a_java_that_does_not_start_is_quoted(monkeypatch, tmp_path):
         ScienceWorldEnv(heap_mb=202).reset(options=TASK)
 
 
+def test_what_java_says_before_it_listens_is_no_obstacle(monkeypatch):
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UseStringDeduplication")  # a warning, on its standard output
+    made = ScienceWorldEnv(heap_mb=204)
+    assert made.reset(options=TASK)[0].startswith("This room")
+    made.close()
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "scienceworld", None)
 
