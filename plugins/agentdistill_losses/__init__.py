@@ -29,6 +29,8 @@ def agentdistill_register_losses(register):
         "infigfusion": ("Infigfusion", "a divergence plus the distance of co-activation graphs (arXiv 2505.13893)"),
         "redi": ("Redi", "successes up, failures more gently down (arXiv 2505.24850)"),
         "qcrd": ("Contrast", "contrast between the successes and failures of a task (arXiv 2405.13014)"),
+        "uld": ("Uld", "sorted probabilities, for a teacher with another vocabulary (arXiv 2402.12030)"),
+        "gold": ("Gold", "JSD on the tokens both vocabularies have, sorted probabilities for the rest (TRL's GOLD)"),
     }
     for name, (stem, summary) in methods.items():
         place = f"{here}.{name.replace('-', '_')}"
