@@ -44,14 +44,12 @@ class Counts:
     """What a client did since it was made.
 
     Attributes:
-        requests: completions asked for, however often each was sent.
-        sent: HTTP requests for them.
+        sent: completions sent, retries included.
         retries: requests sent again.
         failures: attempts that failed for a passing reason.
         prompt_tokens: tokens read by the server, by its own account.
     """
 
-    requests: int = 0
     sent: int = 0
     retries: int = 0
     failures: int = 0
@@ -130,7 +128,6 @@ class CompletionsClient:
         self.breaker.success()
 
     async def _complete_all(self, bodies: Sequence[Mapping[str, Any]], read: Read[_T]) -> list[_T | EndpointError]:
-        self.counts.requests += len(bodies)
         if not bodies:
             return []
         if self.breaker.open and not await self._recovered():

@@ -140,10 +140,11 @@ class VllmTeacher:
             lines.append(compare_tokens(self.rows.client, served.name, self._student.tokenizer))
         lines += check_scores(self, trajectories, self.config.tolerance, self._reference)
         self._reference = None  # it was needed once and is large
+        self.metrics()  # what the checks cost is not the first step's
         return lines
 
     def metrics(self) -> Mapping[str, float]:
-        """Requests, tokens and outages since the last call, and how loose the entropy's bound was."""
+        """Rows, requests, tokens and outages since the last call, and how loose the entropy's bound was."""
         now = self.rows.totals()
         since = {name: value - self._reported.get(name, 0.0) for name, value in now.items()}
         self._reported = now

@@ -186,14 +186,14 @@ def check_scores(
     return lines
 
 
-def _sampled(found: Sequence[RowScores | None]) -> list[npt.NDArray[np.float32]]:
-    return [np.zeros(0, np.float32) if scores is None else scores.sampled for scores in found]
+def _sampled(found: Sequence[RowScores | None]) -> list[npt.NDArray[np.float32] | None]:
+    return [None if scores is None else scores.sampled for scores in found]
 
 
-def _agree(
-    one: Sequence[npt.NDArray[np.float32]], other: Sequence[npt.NDArray[np.float32]], tolerance: float, whose: str
-) -> float:
-    gap = max(largest_gap(a, b) for a, b in zip(one, other, strict=True))
+def _agree(one: Sequence[Any], other: Sequence[Any], tolerance: float, whose: str) -> float:
+    """Largest difference over the rows that both have; rows that an outage left out have nothing to compare."""
+    both = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    gap = max((largest_gap(a, b) for a, b in both), default=0.0)
     if not gap <= tolerance:
         raise TrainingError(
             f"The served teacher's scores differ by up to {gap:.3g} nats (allowed {tolerance:g}) {whose}.",

@@ -31,10 +31,12 @@ class ServedRows:
     Attributes:
         client: asks the server.
         policy: carries requests through outages.
+        asked: rows asked about so far, however often each was sent.
     """
 
     def __init__(self, config: Any, tokenizer: Any) -> None:
         self._config, self._tokenizer = config, tokenizer
+        self.asked = 0
         self.client = CompletionsClient(config, advice)
         self.policy = OutagePolicy(config, f"the teacher at {config.url}", self._healthy)
 
@@ -92,6 +94,7 @@ class ServedRows:
         prompts = [row.token_ids[: int(positions[-1]) + 1].tolist() for row, positions in zip(rows, at, strict=True)]
         if prompts:
             self._check_lengths(max(map(len, prompts)))
+        self.asked += len(prompts)
         bodies = [scoring_body(self.served.name, ids, top_k) for ids in prompts]
 
         def ask(numbers: Sequence[int]) -> Sequence[RowScores | EndpointError]:
@@ -104,10 +107,11 @@ class ServedRows:
         return self.policy.collect(len(rows), ask)
 
     def totals(self) -> dict[str, float]:
-        """Requests, tokens and outages since the start."""
+        """Rows, requests, tokens and outages since the start."""
         counts, policy = self.client.counts, self.policy
         return {
-            "requests": float(counts.requests),
+            "rows": float(self.asked),
+            "requests": float(counts.sent),
             "retries": float(counts.retries),
             "failures": float(counts.failures),
             "prompt_tokens": float(counts.prompt_tokens),
