@@ -34,7 +34,7 @@ def train(
         "run.self_test": False if no_self_test else None,
     }
     resolved = resolve(recipe, plugins, registry, more)
-    resolved.require("env", "student", "teacher", "loss")
+    resolved.require("env", "student")
     if dry_run:
         show_resolved(resolved)
         return
