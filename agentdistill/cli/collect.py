@@ -47,6 +47,7 @@ def collect(
     from agentdistill.errors import ConfigError
     from agentdistill.store import TrajectoryStore
     from agentdistill.training.assembly import Parts
+    from agentdistill.training.lineage import AUTHOR, model_author
 
     directory = Path(output)
     if directory.exists() and any(directory.iterdir()):
@@ -66,6 +67,8 @@ def collect(
             seen(trajectory)
             outcomes[trajectory.stop.value] += 1
             if trajectory.success or failures:
+                if agent == "student":
+                    trajectory.meta[AUTHOR] = model_author(parts.student)
                 store.append(trajectory)
                 kept += 1
     stops = ", ".join(f"{name} {number}" for name, number in sorted(outcomes.items()))

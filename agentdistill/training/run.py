@@ -20,10 +20,11 @@ from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.records import Panel, ScoreRequest, Trajectory
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.assembly import Parts
-from agentdistill.training.batches import BatchSource, OnPolicyBatches
+from agentdistill.training.batches import BatchSource, OnPolicyBatches, SupervisedBatches
 from agentdistill.training.checkpoint import latest_checkpoint
 from agentdistill.training.evaluation import evaluate_parts, panel_of
 from agentdistill.training.events import EpisodeEnd, EvalEnd, RunEnd, RunError, RunStart
+from agentdistill.training.lineage import lineage_lines, write_lineage
 from agentdistill.training.loop import TrainingLoop
 from agentdistill.training.offline import offline_batches
 from agentdistill.training.plan import describe
@@ -197,6 +198,9 @@ class Run:
             monitor=(monitor := Monitor()),
             on_alert=lambda alert: self._warn(alert, monitor),
         )
+        if config.teacher is not None and loop.teacher is not None:
+            warned = lineage_lines(parts.student, loop.teacher, config.teacher.type, offline=not on_policy)
+            lines = [*lines, *warned]
         if self.reporter:
             self.reporter.plan(lines)
         self.registry.emit(RunStart(self.resolved, self.directory, tuple(lines), parts.provenance()))
@@ -206,6 +210,8 @@ class Run:
             loop.run(start)
             parts.student.model.save_pretrained(self.directory / "student")
             parts.student.tokenizer.save_pretrained(self.directory / "student")
+            imitated = batches.trajectories if isinstance(batches, SupervisedBatches) else ()
+            write_lineage(self.directory / "student", parts.student, imitated)
             after = self._evaluate_once(config.optim.steps)
         except BaseException as error:
             self.registry.emit(RunError(learner.steps_done, error, self.directory))
