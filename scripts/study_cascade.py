@@ -2,10 +2,11 @@
 
     python scripts/study_cascade.py --output runs/cascades [--panel NAME ...] [--limit 100] [--trained DIR] [--report]
 
-The method is that of arXiv 2512.02543. Every agent plays the same games: the student alone, the student with teacher steps in its prompt, with a vote of its
-own answers, with the teacher where its answers disagree, the teacher alone, and, with `--trained`, a student that was
-trained (such as the one of scripts/demo). The demonstrations are the teacher's own games in `generated-train`, whose
-cost is told, too. Differences are paired by game, with Newcombe's interval and the exact test.
+The method is that of arXiv 2512.02543. Every agent plays the same games: the student alone, the student with teacher
+steps in its prompt, with a vote of its own answers, with the teacher where its answers disagree, the teacher alone,
+and, with `--trained`, a student that was trained (such as the one of scripts/demo). The demonstrations are the
+teacher's own games in `generated-train`, whose cost is told, too. Differences are paired by game, with Newcombe's
+interval and the exact test.
 
 Prices are assumptions (`--student-price`, `--teacher-price`, US dollars per million tokens read,written): the models of
 this package cost nothing. Every call counts its whole prompt. What is measured is there to stay: an agent whose result
