@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from agentdistill.cli.columns import columns
+from agentdistill.cli.recipe import RecipeCommand, load_registry, plugin_option, resolve
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _PERIODS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -60,6 +61,46 @@ def _home(folder: str | None) -> Path:
     from agentdistill.cache import cache_directory
 
     return Path(folder).expanduser() if folder else cache_directory() / "scores"
+
+
+@cache.command("fill", cls=RecipeCommand)
+@click.argument("recipe", nargs=-1)
+@plugin_option
+def fill(recipe: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """Let the teacher of a RECIPE score its stored rollouts (--rollout.source), for training without it.
+
+    What is kept already is not asked for again, so that a fill that was stopped goes on.
+    """
+    registry = load_registry(plugins)
+    resolved = resolve(recipe, plugins, registry, {"teacher.cache": "on"})
+    resolved.require("env", "student", "teacher", "loss")
+    from agentdistill.cli.quiet import quiet_loading
+    from agentdistill.errors import ConfigError
+    from agentdistill.teachers.optional import teacher_metrics
+    from agentdistill.training.assembly import Parts
+    from agentdistill.training.offline import score_rollouts
+
+    source = resolved.config.rollout.source
+    if source is None:
+        raise ConfigError("Nothing says which rollouts to score.", "", "Give --rollout.source DIR.")
+    quiet_loading()
+    parts = Parts(resolved, registry)
+    try:
+        for done, total in score_rollouts(parts, Path(source)):
+            if done == total or done * 10 // total != (done - 1) * 10 // total:
+                click.echo(f"scored   {done:,} of {total:,} episodes", err=True)
+        found = teacher_metrics(parts.teacher)
+    finally:
+        parts.close()
+    kept, asked = (int(found[f"teacher/cache_{name}"]) for name in ("hits", "misses"))
+    lost = int(found["teacher/cache_unwritten"])
+    click.echo(
+        f"{asked - lost:,} episodes scored, {kept:,} were kept before"
+        + (f"; {lost:,} could not be kept" if lost else "")
+        + f": train with --teacher.cache only --rollout.source {source}"
+    )
+    if lost:
+        sys.exit(1)
 
 
 @cache.command("stats")

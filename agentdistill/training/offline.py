@@ -7,7 +7,7 @@ part in training. The rollouts carry the log-probabilities of the policy that pl
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,6 +168,29 @@ def offline_batches(parts: Parts, path: Path) -> tuple[OfflineBatches, list[str]
         f"offline  the student's log-probabilities differ from those it was played with by {_gap(parts, rollouts):.1e} "
         "nats on average",
     ]
+
+
+def score_rollouts(parts: Parts, path: Path) -> Iterator[tuple[int, int]]:
+    """Lets a run's teacher score stored rollouts, so that its cache has all that training on them will ask for.
+
+    Args:
+        parts: the run, with `teacher.cache = "on"`.
+        path: the trajectory store.
+
+    Yields:
+        (episodes done, episodes in all).
+
+    Raises:
+        DataError: there is nothing to train on, or the rollouts do not fit the run's prompts or methods.
+    """
+    batches, _ = offline_batches(parts, path)
+    teacher, episodes = parts.teacher, [trajectory for group in batches.groups for trajectory in group]
+    if batches.request.hidden:
+        teacher.output_weight()
+    size = parts.config.rollout.tasks_per_step * parts.config.rollout.samples_per_task
+    for start in range(0, len(episodes), size):
+        teacher.score(episodes[start : start + size], batches.request)
+        yield min(start + size, len(episodes)), len(episodes)
 
 
 def _check_fit(parts: Parts, path: Path, episodes: Sequence[Trajectory]) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from agentdistill.cli.group import cli
 from agentdistill.errors import ConfigError, DataError
 from agentdistill.scorecache.upkeep import stats, verify
 from agentdistill.store import TrajectoryStore
@@ -197,6 +199,26 @@ def test_a_live_teacher_scores_stored_rollouts_once(keep) -> None:
     run = keep("run", rollout__source=str(online.directory / "episodes"), optim__steps=6)
     run.train()
     assert sum(keep.asked) == 8 and len(keep.asked) == 2
+
+
+def test_rollouts_are_scored_once_before_and_then_need_nobody(keep, models, recipe, tmp_path) -> None:
+    """The whole of offline distillation: play, score, put the teacher away, train."""
+    online = keep("online", optim__steps=2, teacher__cache="off")
+    online.train()
+    source = str(online.directory / "episodes")
+    runner = CliRunner(catch_exceptions=False)
+    fill = ["cache", "fill", str(recipe), "--rollout.source", source, "--loss.support", "full"]
+    fill += ["--teacher.cache_folder", str(tmp_path / "scores")]
+    assert "8 episodes scored, 0 were kept before" in runner.invoke(cli, fill).output
+    assert "0 episodes scored, 8 were kept before" in runner.invoke(cli, fill).output
+    keep.asked.clear()
+    hidden = tmp_path / "hidden"
+    (models / "teacher").rename(hidden)
+    try:
+        keep("offline", rollout__source=source, teacher__cache="only", loss__support="full").train()
+    finally:
+        hidden.rename(models / "teacher")
+    assert keep.asked == []
 
 
 def test_rollouts_that_do_not_fit_are_refused(keep, tmp_path) -> None:
