@@ -1,5 +1,6 @@
-"""Clients of services: one chat client for every OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, the hosted ones),
-and one of completions for servers that read and score token ids.
+"""Clients of services: one chat client for every OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, the hosted ones).
+
+Another one, `CompletionsClient`, is for servers whose completions read and score token ids.
 
 ```python
 from agentdistill.clients import ChatClient, ChatRequest, EndpointConfig

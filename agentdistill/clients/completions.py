@@ -24,6 +24,8 @@ from agentdistill.hashing import digest
 
 logger = logging.getLogger(__name__)
 
+_GET_SECONDS = 30.0
+
 _T = TypeVar("_T")
 Read = Callable[[Mapping[str, Any], int], _T]
 """Takes the decoded answer to a request apart, given the request's number; raises `BadReply`."""
@@ -105,9 +107,9 @@ class CompletionsClient:
         """One GET of a whole address, without retries: the decoded JSON, or the text where it is none.
 
         Raises:
-            EndpointError: no answer with status 200 within ten seconds.
+            EndpointError: no answer with status 200 within half a minute.
         """
-        return run_async(self._call("GET", address, None, min(10.0, self.config.timeout)))
+        return run_async(self._call("GET", address, None, min(_GET_SECONDS, self.config.timeout)))
 
     def post(self, address: str, body: Mapping[str, Any]) -> Any:
         """One POST to a whole address, like `get`, within `config.timeout`."""

@@ -23,6 +23,10 @@ _T = TypeVar("_T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
+class TeacherRefusal(EndpointError, TeacherOutage):
+    """A teacher's server refuses a request or answers something else: the run ends where it can be resumed."""
+
+
 class OutageConfig(PluginConfig):
     """What to do while the teacher cannot answer. A remote teacher derives its options from this.
 

@@ -108,7 +108,7 @@ class VllmTeacher:
         Raises:
             TrainingError: hidden states are wanted, or a row does not fit the served model.
             TeacherOutage: the server cannot be reached and the policy is to stop.
-            EndpointError: the server refuses the request, or answers something else.
+            TeacherRefusal: the server refuses the request, or answers something else.
         """
         if request.hidden:
             raise TrainingError(

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from agentdistill.clients.completions import CompletionsClient
 from agentdistill.clients.errors import EndpointError
-from agentdistill.errors import TrainingError
+from agentdistill.errors import TeacherOutage, TrainingError
 from agentdistill.records import TokenRow
-from agentdistill.teachers.outage import OutagePolicy
+from agentdistill.teachers.outage import OutagePolicy, TeacherRefusal
 from agentdistill.teachers.selfcheck import PROBES
 from agentdistill_teachers.vllm_probe import Served, largest_gap, served_model
 from agentdistill_teachers.vllm_reply import RowScores, advice, read_scores, scoring_body
@@ -88,8 +88,8 @@ class ServedRows:
 
         Raises:
             TrainingError: a row does not fit the served model.
-            TeacherOutage: the server cannot be reached and the policy is to stop.
-            EndpointError: the server refuses, or answers something else.
+            TeacherOutage: the server cannot be reached and the policy is to stop, or another model came back.
+            TeacherRefusal: the server refuses, or answers something else.
         """
         prompts = [row.token_ids[: int(positions[-1]) + 1].tolist() for row, positions in zip(rows, at, strict=True)]
         if prompts:
@@ -104,7 +104,10 @@ class ServedRows:
 
             return self.client.complete([bodies[number] for number in numbers], read)
 
-        return self.policy.collect(len(rows), ask)
+        try:
+            return self.policy.collect(len(rows), ask)
+        except EndpointError as error:
+            raise TeacherRefusal(error.what, error.why, error.do, status=error.status) from error
 
     def totals(self) -> dict[str, float]:
         """Rows, requests, tokens and outages since the start."""
@@ -139,7 +142,7 @@ class ServedRows:
         self.client.alive()
         served, gap = served_model(self.client), largest_gap(self.face, self._face())
         if served != self.served or not gap <= self._config.tolerance:
-            raise TrainingError(
+            raise TeacherOutage(
                 f"Another model is served at {self._config.url} than before the outage.",
                 f"It was {self.served} and is {served}; the scores of a known text moved by {gap:.3g} nats.",
                 "Serve the first one again and go on with --resume.",

@@ -14,11 +14,12 @@ from made_episodes import make_episode
 from scoring_server import scoring_server
 from tiny import CHAT_TEMPLATE, tiny_model, tiny_tokenizer
 
-from agentdistill.clients import BadReply, EndpointError
+from agentdistill.clients import EndpointError
 from agentdistill.errors import ConfigError, DataError, TeacherOutage, TokenizationError, TrainingError
 from agentdistill.models import LoadedModel, fingerprint
 from agentdistill.plugins import PluginRegistry
 from agentdistill.records import ScoreRequest
+from agentdistill.teachers.outage import TeacherRefusal
 from agentdistill_teachers.local import LocalConfig, LocalTeacher
 from agentdistill_teachers.vllm import VllmConfig, VllmTeacher
 
@@ -209,7 +210,7 @@ def test_a_wrong_answer_is_asked_again(server, loaded, episodes, fault):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_wrong_answers_that_keep_coming_end_the_run(server, loaded, episodes, fault):
     server.faults += [fault] * 10
-    with pytest.raises(BadReply, match=FAULTS[fault]) as caught:
+    with pytest.raises(TeacherRefusal, match=FAULTS[fault]) as caught:
         teacher(server, loaded).score(episodes[3:4], EVERYTHING)
     assert "after 3 attempts" in str(caught.value) and len(server.bodies) == 3
 
@@ -223,7 +224,7 @@ def test_two_answers_swapped_on_their_way_are_noticed(server, loaded, episodes):
 
     made = teacher(server, loaded, concurrency=1, retries=0)
     server.faults += [swap, swap]
-    with pytest.raises(BadReply, match="another prompt"):
+    with pytest.raises(TeacherRefusal, match="another prompt"):
         made.score([episodes[1], episodes[3]], ScoreRequest())
 
 
@@ -276,7 +277,7 @@ def test_the_checks_say_who_is_served_and_that_scores_are_scores(server, loaded,
 def test_another_model_than_check_model_is_found(server, loaded, episodes):
     other = LoadedModel(tiny_model(2), loaded.tokenizer, "other", None, "-")
     made = VllmTeacher(VllmConfig(url=server.url), student=loaded, check_model=other)
-    with pytest.raises(TrainingError, match="differ by up to .* from other computed here"):
+    with pytest.raises(TrainingError, match=r"differ by up to .* from other computed here"):
         made.check(episodes)
 
 
@@ -289,7 +290,7 @@ def test_scores_that_do_not_repeat_are_found(server, loaded, episodes):
 
     server.model = copy.deepcopy(loaded.model)
     server.on_completion = drift
-    with pytest.raises(TrainingError, match="differ by up to .* when it is asked again"):
+    with pytest.raises(TrainingError, match=r"differ by up to .* when it is asked again"):
         made.check(episodes)
 
 
@@ -434,7 +435,7 @@ def test_somebody_else_came_back(server, loaded):
     made.fingerprint  # noqa: B018
     server.on_completion = down_after(1 + len(server.bodies), 0.2)
     server.model = tiny_model(5)
-    with pytest.raises(TrainingError, match="Another model is served"):
+    with pytest.raises(TeacherOutage, match="Another model is served"):
         made.score([make_episode()], ScoreRequest())
 
 
