@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from agentdistill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -73,17 +75,10 @@ class Probe:
             served: log-probability by id, one mapping for each of `prompts`.
         """
         own = [self._own(prompt) for prompt in self.prompts]
-        gap, moved = 0.0, float("nan")
-        for mine, theirs in zip(own, served, strict=True):
-            gap = max(gap, *(abs(float(mine[index]) - value) for index, value in theirs.items()))
-        frozen = False
+        gap, moved, frozen = _largest(own, served), float("nan"), False
         if self._last is not None:
             before, answer = self._last
-            moved = max(
-                abs(float(new[index] - old[index]))
-                for new, old, theirs in zip(own, before, served, strict=True)
-                for index in theirs
-            )
+            moved = _largest(own, [{i: float(old[i]) for i in at} for old, at in zip(before, served, strict=True)])
             frozen = [dict(one) for one in served] == [dict(one) for one in answer]
         self._last = (own, served)
         return Gap(gap, moved, frozen)
@@ -109,7 +104,8 @@ class Probe:
             allowed = min(self.tolerance, max(self._floor, min(10 * noise, max(4 * noise, part))))
             stuck = found.frozen and found.moved > 2 * noise
         if found.gap <= allowed and not stuck:
-            self._noise = found.gap if self._noise is None else max(self._noise, min(found.gap, 2 * self._noise))
+            if self._noise is None:  # and never again: a noise that follows would let the engine fall behind slowly
+                self._noise = found.gap
             return
         if stuck:
             why = (
@@ -145,3 +141,9 @@ class Probe:
                 return logits.float().log_softmax(-1).cpu()
         finally:
             model.train(training)
+
+
+def _largest(own: Sequence[Any], other: Sequence[Mapping[int, float]]) -> float:
+    """Largest |difference| of a log-probability; NaN where one is NaN, which a plain `max` would lose."""
+    gaps = [abs(float(mine[i]) - value) for mine, at in zip(own, other, strict=True) for i, value in at.items()]
+    return float(np.max(gaps))

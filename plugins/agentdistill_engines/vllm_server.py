@@ -52,8 +52,7 @@ class Server:
             )
         self._model = config.model or base[0]
         self.context_length = int(served[self._model].get("max_model_len") or 0)
-        version = self._call(self._client.get, f"{config.root}/version").get("version", "")
-        self.name = f"vllm {version} at {config.url}"
+        self.name = f"vllm {self._version()} at {config.url}"
 
     def sample(self, asks: Sequence[Ask], draw: Draw) -> list[Answer]:
         """One response for each, in order; all of them are under way together, and the server batches them."""
@@ -67,6 +66,12 @@ class Server:
             if isinstance(answer, EndpointError):
                 raise self._interrupted(answer) from answer
         return list(answers)
+
+    def _version(self) -> str:
+        try:
+            return str(self._call(self._client.get, f"{self._config.root}/version").get("version", "?"))
+        except EndpointError:  # behind a proxy that passes only the API
+            return "?"
 
     def _body(self, ask: Ask, draw: Draw) -> dict[str, Any]:
         body = {name: value for name, value in draw.body(ask).items() if value is not None}
