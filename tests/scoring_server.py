@@ -1,4 +1,4 @@
-"""A completions server on a real socket, with the JSON of vLLM 0.32, that scores with a tiny real model and can fail."""
+"""A completions server on a real socket, with vLLM 0.32's JSON, that scores with a tiny real model and fails on demand."""
 
 from __future__ import annotations
 

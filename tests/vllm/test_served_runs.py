@@ -33,7 +33,7 @@ def train(url: str, output: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def finished(run: subprocess.Popen[str]) -> str:
-    text, _ = run.communicate(timeout=560)
+    text, _ = run.communicate(timeout=900)
     assert run.returncode == 0, text
     return text
 
@@ -91,6 +91,7 @@ def test_a_run_without_patience_stops_and_is_resumed(server: Server, undisturbed
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_server_killed_for_twenty_seconds_in_the_middle(server: Server, undisturbed: Path, tmp_path: Path):
     output = tmp_path / "run"
     run = train(server.url, output)
