@@ -89,6 +89,11 @@ class Engine(Protocol):
 
     One that lets others write turns has `players`, who plays in a few words, and `provenance()`, plain data about them;
     both go into every result, so that nobody takes it for the student's alone.
+
+    One that lives elsewhere may also have `check(trajectories)`, asked once before a run starts, which returns lines for
+    people or raises; `metrics()`, numbers since the last call, logged as `engine/NAME`; `close()`, at the end of a run;
+    and `renderer`, with which it plays without any student (`--agent URL`). Where its class has `available()`, which
+    says whether it can serve a model directory on this machine, exported students are checked in it.
     """
 
     @property
@@ -107,3 +112,9 @@ class Engine(Protocol):
     def sync(self, policy_version: int) -> None:
         """Called after each optimiser step: drops caches computed with older weights, loads newer ones."""
         ...
+
+
+def engine_metrics(engine: Engine) -> dict[str, float]:
+    """The engine's own numbers since the last call, as `engine/NAME`; none without `metrics`."""
+    own = getattr(engine, "metrics", None)
+    return {} if own is None else {f"engine/{name}": float(value) for name, value in own().items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentdistill.diagnostics import Alert, Monitor
+from agentdistill.engines.base import engine_metrics
 from agentdistill.errors import Interruption
 from agentdistill.store import TrajectoryStore
 from agentdistill.teachers.optional import follow_student, restore_teacher, teacher_metrics, teacher_state
@@ -139,6 +140,7 @@ class TrainingLoop:
             done = step + 1
             if self.engine is not None:
                 self.engine.sync(done)
+                metrics.update(engine_metrics(self.engine))
             if self.teacher is not None and follow_student(self.teacher, done):
                 self._refresh_teacher_weight()
             if self.store is not None:
