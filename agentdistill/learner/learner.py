@@ -38,6 +38,7 @@ from agentdistill.learner.statistics import step_statistics
 from agentdistill.learner.surrogates import Surrogate
 from agentdistill.learner.terms import Term, make_terms
 from agentdistill.learner.updates import joined, updates
+from agentdistill.learner.vocabularies import check_one_vocabulary
 from agentdistill.learner.weights import StepWeight, TokenWeight, branch_weights, functions
 from agentdistill.records import TeacherScores, Trajectory
 
@@ -199,6 +200,8 @@ class Learner:
             extras=extras,
             tokenizer=self.tokenizer,
         )
+        if objective is not None and objective.needs_hidden and self.teacher_ids is None:
+            check_one_vocabulary(scores or ())
         if not batch.rows:
             raise TrainingError(
                 f"There is nothing to train on in the batch of step {self.steps_done}.",

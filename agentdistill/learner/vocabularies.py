@@ -7,14 +7,17 @@ it is the distribution over the span, as far as it is known ("observed": of all 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from agentdistill.errors import TrainingError
 from agentdistill.learner.losses import Divergence, DivergenceLoss, TeacherHead, TeacherView, TokenLoss
 from agentdistill.learner.statistics import TokenStatistics
+from agentdistill.records import TeacherScores
 
 
 class VocabularyDistance(Protocol):
@@ -121,3 +124,17 @@ class SpanLoss:
         hidden, weight = self.teacher.hidden[span][first], self.teacher.weight
         logits = (hidden.to(weight.dtype) @ weight.T).to(dtype)
         return logits.log_softmax(-1) + self.tokens.teacher_rest[span][first].to(dtype)[:, None]
+
+
+def check_one_vocabulary(scores: Sequence[Sequence[TeacherScores]]) -> None:
+    """Makes sure that whole distributions are over the student's vocabulary.
+
+    Raises:
+        TrainingError: a teacher with another tokenizer made them.
+    """
+    if any(score.span is not None for rows in scores for score in rows):
+        raise TrainingError(
+            "The teacher scores spans of text, and nobody says what its vocabulary is to the student.",
+            "A teacher with another tokenizer has `student_ids`; scores that were kept of one have not.",
+            'Ask the teacher itself, or set `loss.support = "sampled"`.',
+        )

@@ -37,6 +37,7 @@ class CrossTeacher:
         inner: Teacher,
         student: LoadedModel,
         *,
+        tokenizer: Any = None,
         context: ContextPolicy,
         renderer: ChatRenderer,
         template: Mapping[str, Any] | None = None,
@@ -48,8 +49,9 @@ class CrossTeacher:
         """Puts a teacher behind its tokenizer.
 
         Args:
-            inner: who scores; its tokenizer has a chat template.
+            inner: who scores.
             student: who is taught.
+            tokenizer: the teacher's, with a chat template; None is what `inner` shows.
             context: the context policy that the student plays with.
             renderer: the student's chat renderer.
             template: variables for the teacher's chat template.
@@ -61,14 +63,15 @@ class CrossTeacher:
         Raises:
             TokenizationError: the teacher's chat template cannot be used.
         """
-        self.inner, self.difference = inner, difference(student.tokenizer, inner.tokenizer)
+        tokenizer = inner.tokenizer if tokenizer is None else tokenizer
+        self.inner, self.difference = inner, difference(student.tokenizer, tokenizer)
         self.plain = not always and not self.difference
-        self.renderer = ChatRenderer(inner.tokenizer, per_turn=True, template_options=template)
+        self.renderer = ChatRenderer(tokenizer, per_turn=True, template_options=template)
         self._terminators, self._max_mismatch = terminators, max_mismatch
         self._student, self._context, self._student_renderer = student, context, renderer
         self._crossing = Crossing(
             TokenPieces(student.tokenizer),
-            TokenPieces(inner.tokenizer),
+            TokenPieces(tokenizer),
             renderer.stop_ids,
             share,
             terminators == "map",

@@ -35,7 +35,7 @@ from pydantic import Field
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
-from agentdistill.errors import ConfigError
+from agentdistill.errors import ConfigError, DataError
 from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill.teachers.crossed import CrossTeacher
@@ -47,7 +47,9 @@ class CrossConfig(PluginConfig):
     """A teacher with a tokenizer of its own.
 
     Attributes:
-        teacher: the teacher inside, a table with its `type`; a served one needs its option `tokenizer`.
+        teacher: the teacher inside, a table with its `type`.
+        tokenizer: directory, hub id or registered model with the teacher's tokenizer and chat template; unset is what
+            the teacher inside shows. One that is served or stored may show none.
         template: variables for the teacher's chat template, e.g. { enable_thinking = false }.
         share: how a span's log-probability is shared out among the student's tokens in it: by their own "surprise" or
             by their "bytes".
@@ -57,6 +59,7 @@ class CrossConfig(PluginConfig):
     """
 
     teacher: dict[str, Any]
+    tokenizer: str | None = None
     template: dict[str, Any] = Field(default_factory=dict)
     share: Shares = "surprise"
     terminators: Literal["mask", "map"] = "mask"
@@ -76,6 +79,7 @@ def cross_teacher(
 
     Raises:
         ConfigError: the teacher inside shows no tokenizer, or the run has no context policy to render with.
+        DataError: its tokenizer cannot be loaded.
         TokenizationError: its chat template cannot be used.
     """
     if context is None or renderer is None:
@@ -84,17 +88,20 @@ def cross_teacher(
             "It is shown the conversation in its own words.",
             "Give the run an [env] section with a context, and a student.",
         )
-    inner = build_teacher(config.teacher, "teacher.teacher", registry=registry, context=context)
-    if inner.tokenizer is None:
+    parts = {"student": student, "context": context, "renderer": renderer, "registry": registry}
+    inner = build_teacher(config.teacher, "teacher.teacher", **parts)  # type: ignore[arg-type]
+    tokenizer = inner.tokenizer if config.tokenizer is None else load_tokenizer(config.tokenizer, registry)
+    if tokenizer is None:
         raise ConfigError(
             f"The teacher `{config.teacher['type']}` shows no tokenizer.",
             "Without one, nobody can write the conversation in its tokens.",
-            'Set `tokenizer = "…"` in teacher.teacher to the directory or hub id of its tokenizer, if it has that '
-            "option; otherwise use it without `cross`.",
+            "Set teacher.tokenizer to the directory or hub id of its tokenizer; a teacher that has none, such as an "
+            "environment's expert, needs no `cross`.",
         )
     return CrossTeacher(
         inner,
         student,
+        tokenizer=tokenizer,
         context=context,
         renderer=renderer,
         template=config.template,
@@ -103,3 +110,22 @@ def cross_teacher(
         always=config.align == "always",
         max_mismatch=config.max_mismatch,
     )
+
+
+def load_tokenizer(source: str, registry: PluginRegistry | None) -> Any:
+    """Loads a tokenizer by the name of a registered model, by directory, or by hub id.
+
+    Raises:
+        DataError: it cannot be loaded.
+    """
+    import transformers
+
+    place = source
+    if registry is not None and source in registry.names("model"):
+        place = str(registry.get("model", source).path())
+    try:
+        return transformers.AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        what = f"Cannot load the teacher's tokenizer {source!r}."
+        raise DataError(what, f"transformers says: {first}", "Correct teacher.tokenizer.") from error

@@ -12,7 +12,7 @@ from made_episodes import gradients
 from made_tokenizers import byte_level, word_level
 
 from agentdistill.conversation.template import renderer_for
-from agentdistill.errors import ConfigError
+from agentdistill.errors import ConfigError, TrainingError
 from agentdistill.learner.batch import assemble
 from agentdistill.learner.learner import Learner
 from agentdistill.learner.settings import LearnerSettings
@@ -171,3 +171,16 @@ def test_a_larger_vocabulary_on_either_side_is_kept_whole():
         learner = learner_of(mine, LOSSES["uld"](), teacher)
         assert learner.vocabulary == len(learner.parts.weight)
         assert learner.teacher_weight is not None and len(learner.teacher_weight) == len(teacher.output_weight())
+
+
+def test_kept_spans_without_a_vocabulary_are_refused():
+    student, other, context = loaded(word_level(), 1), loaded(byte_level(), 2), append()
+    teacher, episode = crossed(student, teacher_of(other), context), conversation(student, context)
+    learner = Learner(
+        copy.deepcopy(student.model),
+        loss=LOSSES["uld"](),
+        settings=LearnerSettings(),
+        teacher_weight=teacher.output_weight(),
+    )
+    with pytest.raises(TrainingError, match="what its vocabulary is to the student"):
+        learner.accumulate([episode], teacher.score([episode], ScoreRequest(hidden=True)))

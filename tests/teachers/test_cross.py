@@ -370,7 +370,7 @@ def test_fingerprint_and_key_follow_what_scores_depend_on(student, other):
 def test_a_teacher_without_a_tokenizer_cannot_be_asked(student):
     registry, context = PluginRegistry.load(third_party=False), append()
     renderer = renderer_for(student.tokenizer, context)
-    config = CrossConfig(teacher={"type": "vllm", "url": "http://127.0.0.1:9/v1"})
+    config = CrossConfig(teacher={"type": "expert"})
     with pytest.raises(ConfigError, match="shows no tokenizer"):
         cross_teacher(config, student, context=context, renderer=renderer, registry=registry)
     with pytest.raises(ConfigError, match="context policy"):
