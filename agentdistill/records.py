@@ -170,8 +170,9 @@ class EpisodePlan:
         student_role: what the student's turns may be trained with, `DISTILL` or `NONE`.
         control: a decision made in every turn of the student, or None.
         relabel: who writes turns of its own at the student's states after the episode, or None.
-        recording: what the prefix showed when it was recorded; the replay is checked against it. None checks only
-            that every action is accepted.
+        recording: what the prefix showed when it was recorded; the replay is checked against it, and may contain
+            actions that did nothing then, either. None checks only that every action is accepted. A run adds it to
+            prefixes of `Progress.demonstration` by itself.
         offline: the recording stands in for the environment: the student writes one turn after it, which is not
             sent. Without a recording, such an episode has no turns.
         note: free numbers for logs, e.g. {"depth": 3}.

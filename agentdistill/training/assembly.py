@@ -21,7 +21,7 @@ from agentdistill.rollout.control import OnlineScores
 from agentdistill.rollout.guide import Guide
 from agentdistill.rollout.play import RolloutSettings
 from agentdistill.teachers.optional import close_teacher, student_ids
-from agentdistill.training.demonstrations import Lookup, demonstration_lookup
+from agentdistill.training.demonstrations import Lookup, demonstrated, no_demonstrations
 from agentdistill.training.judges import Judges
 from agentdistill.training.methods import OVERLAP, Methods, widened
 from agentdistill.training.online import online_scores
@@ -235,16 +235,15 @@ class Parts:
     @cached_property
     def demonstrations(self) -> Lookup:
         """Demonstrations for the curriculum."""
-        section = self.config.demonstrations
-        max_steps = section.max_steps or _given(self.config.env).max_steps
-        return demonstration_lookup(section.source, "demonstrations" in self.curriculum.needs, self.source, max_steps)
+        return demonstrated(self.recordings) if "demonstrations" in self.curriculum.needs else no_demonstrations
 
     @cached_property
     def recordings(self) -> RecordingLookup:
         """Recorded episodes for the curriculum."""
         section = self.config.demonstrations
         max_steps = section.max_steps or _given(self.config.env).max_steps
-        return recording_lookup(section.source, "recordings" in self.curriculum.needs, self.source, max_steps)
+        needed = not self.curriculum.needs.isdisjoint(("recordings", "demonstrations"))
+        return recording_lookup(section.source, needed, self.source, max_steps)
 
     @cached_property
     def online(self) -> OnlineScores | None:

@@ -17,7 +17,7 @@ from agentdistill.rollout.play import EpisodeRequest, RolloutSettings, play
 from agentdistill.rollout.relabel import relabelled
 from agentdistill.training.curriculum import Curriculum, Progress, no_recordings
 from agentdistill.training.data import episode_seed, indices_of_step, tasks_of_step
-from agentdistill.training.demonstrations import Lookup
+from agentdistill.training.demonstrations import Lookup, with_recording
 from agentdistill.training.judges import Judges
 from agentdistill.training.recordings import RecordingLookup
 
@@ -156,7 +156,7 @@ class OnPolicyBatches:
         return Batch(usable, scores, metrics, extras, relabels)
 
     def _request(self, task: Task, progress: Progress) -> EpisodeRequest:
-        plan = self.curriculum.plan(task, progress)
+        plan = with_recording(self.curriculum.plan(task, progress), task, self.recordings)
         return EpisodeRequest(task, plan, progress.sample, progress.seed, policy_version=progress.step)
 
 

@@ -22,7 +22,7 @@ def recording_of(trajectory: Trajectory) -> Recording:
     listed = all("admissible_actions" in step.info for step in steps)
     return Recording(
         goal=str(trajectory.meta.get("goal", "")),
-        actions=tuple(step.action for step in steps),
+        actions=tuple(str(step.info.get("sent", step.action)) for step in steps),
         observations=tuple(step.observation for step in steps),
         responses=tuple(step.response for step in steps),
         admissible=tuple(tuple(step.info["admissible_actions"]) for step in steps) if listed else (),
