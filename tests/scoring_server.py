@@ -1,4 +1,4 @@
-"""A completions server on a real socket, with vLLM 0.32's JSON, that scores with a tiny real model and fails on demand."""
+"""A completions server on a real socket, with vLLM 0.32's JSON: a tiny real model scores, and it fails on demand."""
 
 from __future__ import annotations
 
