@@ -90,10 +90,10 @@ class Engine(Protocol):
     One that lets others write turns has `players`, who plays in a few words, and `provenance()`, plain data about them;
     both go into every result, so that nobody takes it for the student's alone.
 
-    One that lives elsewhere may also have `check(trajectories)`, asked once before a run starts, which returns lines for
-    people or raises; `metrics()`, numbers since the last call, logged as `engine/NAME`; `close()`, at the end of a run;
-    and `renderer`, with which it plays without any student (`--agent URL`). Where its class has `available()`, which
-    says whether it can serve a model directory on this machine, exported students are checked in it.
+    One that lives elsewhere may also have `check(trajectories)`, asked once before a run starts, which returns lines
+    for people or raises; `metrics()`, numbers since the last call, logged as `engine/NAME`; `close()`, at the end of a
+    run; and `renderer`, with which it plays without any student (`--agent URL`). Where its class has `available()`,
+    which says whether it can serve a model directory on this machine, exported students are checked in it.
     """
 
     @property
