@@ -17,7 +17,7 @@ imitated turns are kept.
 Bounds that a batch cannot meet (a domain that must have its part is absent, or the others may not have the rest) stop
 the run with advice; `unmet = "keep"` trains such a batch as it is, "drop" leaves it out.
 
-Defaults: by teacher, no bounds. Proofs: tests/filters/test_quota.py (shares against the bounds over random batches, the
+Defaults: by teacher; no bounds, which leaves everything as it is. Proofs: tests/filters/test_quota.py (shares against the bounds over random batches, the
 kept tokens are the most that is possible, turns are chosen the same every time, unmet bounds).
 """
 
@@ -57,8 +57,6 @@ class QuotaConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if not self.at_most and not self.at_least:
-            raise ValueError("give at_most or at_least, a share by domain, e.g. at_most = { expert = 0.5 }")
         if sum(self.at_least.values()) > 1.0:
             raise ValueError("the shares of at_least add up to more than 1")
         for name in self.at_least:
@@ -74,6 +72,8 @@ def quota(batch: ScoredBatch, config: QuotaConfig) -> Keep:
         TrainingError: nothing was scored, or the bounds cannot be met.
     """
     kept = everything(batch)
+    if not config.at_most and not config.at_least:
+        return kept
     turns = [turn for number, t in enumerate(batch.trajectories) for turn in _turns(batch, config, number, t)]
     for number, place, _, _ in turns:
         kept[number][place] = False

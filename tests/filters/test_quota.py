@@ -87,7 +87,6 @@ def test_bounds_that_cannot_be_met(unmet):
 
 def test_bad_options_and_no_scores():
     for options, words in (
-        ({}, "give at_most or at_least"),
         ({"at_least": {"a": 0.6, "b": 0.6}}, "more than 1"),
         ({"at_least": {"a": 0.6}, "at_most": {"a": 0.5}}, "larger than"),
         ({"at_most": {"a": 1.5}}, "less than 1"),
@@ -95,6 +94,7 @@ def test_bad_options_and_no_scores():
         with pytest.raises(ValueError, match=words):
             QuotaConfig(**options)
     made = batch({"a": 1})
+    assert all(mask.all() for mask in quota(made, QuotaConfig()))
     blind = ScoredBatch(made.trajectories, None, None, made.group, 0)
     with pytest.raises(TrainingError, match="nothing was scored"):
         quota(blind, QuotaConfig(at_most={"a": 0.5}))
