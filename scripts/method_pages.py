@@ -34,6 +34,7 @@ PAGED = (
     "filter",
     "selection",
     "teacher",
+    "view",
     "context",
     "engine",
     "tracker",
@@ -42,6 +43,15 @@ PAGED = (
 
 HEADER = "<!-- Written by scripts/make_reference_docs.py from the code: change the docstrings, not this page. -->"
 _ARXIV = re.compile(r"(?<![\d./])(\d{4}\.\d{5})(?!\d)")
+
+
+NESTED = {"teacher.view": "view", "teacher.teacher": "teacher"}
+"""Kinds of tables inside another plugin's options, by their place."""
+
+
+def places() -> dict[str, str]:
+    """Kind of plugin by the dotted path where a recipe chooses one."""
+    return {**section_kinds(), **NESTED}
 
 
 def file_name(entry: Registration) -> str:
@@ -121,7 +131,7 @@ def _cell(text: str) -> str:
 
 def recipe(entry: Registration) -> str:
     """The section that chooses it, with its options at their defaults; those that are not set are left out."""
-    path = next((path for path, kind in section_kinds().items() if kind == entry.kind), entry.kind)
+    path = next((path for path, kind in places().items() if kind == entry.kind), entry.kind)
     model = entry.config_class()
     lines = [f"[[{path}]]" if path in LISTS else f"[{path}]", f'type = "{entry.name}"']
     for name, field in model.model_fields.items():
@@ -136,7 +146,7 @@ def recipes_with(entry: Registration) -> list[str]:
     found = []
     for shipped in PluginRegistry.load(third_party=False).all("recipe"):
         text = tomllib.loads(shipped.path().read_text(encoding="utf-8"))
-        if any(kind == entry.kind and entry.name in _types(text, path) for path, kind in section_kinds().items()):
+        if any(kind == entry.kind and entry.name in _types(text, path) for path, kind in places().items()):
             found.append(shipped.name)
     return sorted(found)
 

@@ -36,6 +36,7 @@ class ViewedTeacher:
         place: Place = "after",
         max_tokens: int | None = None,
         name: str = "",
+        label: str = "",
     ) -> None:
         """Puts a teacher inside a view.
 
@@ -47,8 +48,9 @@ class ViewedTeacher:
             place: where words go in the message they are added to.
             max_tokens: episodes with a longer row get no scores; None leaves that to `inner`, which may stop the run.
             name: how lines for people call the view.
+            label: how they call the whole.
         """
-        self.inner, self.view, self.name = inner, view, name
+        self.inner, self.view, self.name, self.label = inner, view, name, label
         self._renderer, self._context = renderer, context
         self._place, self._max_tokens = place, max_tokens
         self._counts = _no_counts()

@@ -74,6 +74,8 @@ def depths(curriculum: Curriculum, task: Task, steps: int, max_steps: int) -> st
 def _teacher_name(teacher: Teacher, options: dict[str, object]) -> str:
     if members := getattr(teacher, "members", ()):
         return " + ".join(members)
+    if label := getattr(teacher, "label", ""):
+        return str(label)
     return str(options.get("model") or options.get("url") or "the environment's expert")
 
 

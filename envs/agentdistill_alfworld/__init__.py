@@ -50,11 +50,22 @@ def agentdistill_register_recipes(register):
         ("tide", "TIDE: hands over from teacher to rewards, credit by value x disagreement"),
     ):
         register(f"{name}-alfworld", f"{_HERE}:recipes/{name}-alfworld.toml", summary=f"{summary}; a real model pair")
+    for name, summary in (
+        ("opsd", "OPSD: the student, told what the expert would do next, teaches itself"),
+        ("sdpo", "SDPO: the student, shown a sibling's success or what was refused, teaches itself"),
+        ("skill-sd", "Skill-SD: the student, told of skills, teaches itself beside GRPO"),
+    ):
+        register(f"{name}-alfworld", f"{_HERE}:recipes/{name}-alfworld.toml", summary=summary)
     register(
         "cascade-alfworld",
         f"{_HERE}:recipes/cascade-alfworld.toml",
         summary="no training: teacher steps as demonstrations, and the teacher where the student disagrees with itself",
     )
+    for name, summary in (
+        ("two-teachers", "the environment's expert while it applies, a model otherwise; a layer"),
+        ("blackbox", "SOPD from a chat endpoint: imitates the turns it writes at the student's states; a layer"),
+    ):
+        register(f"{name}-alfworld", f"{_HERE}:recipes/{name}-alfworld.toml", summary=summary)
     register("starter", f"{_HERE}:recipes/starter.toml", summary="laptop sizes and the models of this package; a layer")
     register(
         "demo",

@@ -73,6 +73,7 @@ def privileged_teacher(
     view: View = registry.build("view", config.view, "teacher.view", registry=registry)
     parts = {"student": student, "context": context, "renderer": renderer, "registry": registry}
     inner = build_teacher(config.teacher, "teacher.teacher", **parts)  # type: ignore[arg-type]
+    who = getattr(inner, "label", "") or config.teacher.get("model") or config.teacher["type"]
     return ViewedTeacher(
         inner,
         view,
@@ -81,4 +82,5 @@ def privileged_teacher(
         place=config.place,
         max_tokens=config.max_tokens,
         name=str(config.view["type"]),
+        label=f"{who}, shown {config.view['type']}",
     )

@@ -71,7 +71,7 @@ class SelfTeacher:
         if config.weights in ("frozen", "trust-region"):
             other = copy_of(student.model)
         self._other = self._live if other is None else split_model(other)
-        self._steps = 0
+        self._steps, self.label = 0, f"the student itself, {config.weights}"
 
     @property
     def capabilities(self) -> frozenset[str]:

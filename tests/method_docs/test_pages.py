@@ -22,7 +22,7 @@ from scripts import method_pages  # noqa: E402
 from scripts.proof_tests import proofs  # noqa: E402
 
 ENTRIES = method_pages.entries(PluginRegistry.load(third_party=False))
-METHODS = ("loss", "step-weight", "token-weight", "advantage", "fusion", "surrogate", "filter", "curriculum")
+METHODS = ("loss", "step-weight", "token-weight", "advantage", "fusion", "surrogate", "filter", "curriculum", "view")
 """Kinds that papers publish."""
 
 NO_PAPER = {
