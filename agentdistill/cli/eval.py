@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -85,7 +86,7 @@ def evaluate(
     tasks = panel_of(parts)
     if student:
         quiet_loading()
-    with Progress() as progress:
+    with Progress() as progress, closing(parts):
         evaluated = evaluate_parts if student else evaluate_environments_expert if expert else evaluate_agent
         result = evaluated(parts, progress.episodes(len(tasks.tasks)), panel=tasks)
     progress.show(result_table(result))

@@ -239,4 +239,7 @@ def evaluate(
         parts.student = run.student
     elif isinstance(student, LoadedModel):
         parts.student = student
-    return evaluate_parts(parts)
+    try:
+        return evaluate_parts(parts)
+    finally:
+        parts.close()

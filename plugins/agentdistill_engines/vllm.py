@@ -1,4 +1,30 @@
-"""Engine `vllm`: sampling by vLLM, in this process or as a server, with the learner's weights after every update."""
+"""Engine `vllm`: sampling by vLLM, in this process or as a server, with the learner's weights after every update.
+
+Token ids in, token ids out; nothing is tokenised on the way. Every sampling parameter is named in the request, because
+what is left out would come from the model's generation config; the stop ids are those of the run's chat template and
+no others, and a response that ends elsewhere stops the run. Log-probabilities are those of the sampled tokens at
+temperature 1, before top_p and before any restriction; the learner logs how far its own are from them in every step
+(`gap/logprob_mean`, `gap/logprob_max`), and the surrogate `truncated` bounds what a difference can do.
+
+After every optimiser step the weights are handed over, the prefix cache is emptied, and a probe is made: vLLM reads a
+fixed sequence of 300 tokens through its cache, and its twenty most likely next tokens must have the log-probabilities
+that the learner gives them. The run stops where they part by more than ten times what they did at the start, or by
+a quarter of what the learner has just moved; so an update that did not arrive, a tied output layer that was left out
+and keys and values of older weights are found in steps of 1e-5 and more in every weight (float32). In 16-bit arithmetic
+smaller steps hide behind rounding; there an answer that is the last one digit for digit, while the learner's moved
+visibly, stops the run, and what stays behind is found once it is larger than rounding.
+
+How weights get there: in this process as an iterator of tensors; to a server as a checkpoint in a folder that both see
+(`/collective_rpc` `reload_weights`), or as an adapter loaded in place under a new path (`/v1/load_lora_adapter`). A
+checkpoint names the output layer of a tied model too: without it vLLM keeps the old one, and says so in its log only.
+
+Defaults: prefix caching on, `logprobs_mode = "raw_logprobs"`, 40% of a GPU that the learner uses as well. Seeds belong
+to requests, so that a response does not depend on what else is in the batch, up to rounding: batches of other sizes
+round differently, and two tokens that are that close may change places. A server's batches depend on timing.
+
+The differences between the arithmetic of the two sides, and truncated weights against them: TIS (flash-rl), arXiv
+2506.13585 for the bounded weight without a clip.
+"""
 
 from __future__ import annotations
 
