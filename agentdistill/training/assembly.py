@@ -22,6 +22,7 @@ from agentdistill.rollout.guide import Guide
 from agentdistill.rollout.play import RolloutSettings
 from agentdistill.teachers.optional import close_teacher, student_ids
 from agentdistill.training.demonstrations import Lookup, demonstrated, no_demonstrations
+from agentdistill.training.heldout import hold_out_panel
 from agentdistill.training.judges import Judges
 from agentdistill.training.methods import OVERLAP, Methods, widened
 from agentdistill.training.online import online_scores
@@ -107,9 +108,10 @@ class Parts:
 
     @cached_property
     def context(self) -> ContextPolicy:
-        """The context policy."""
+        """The context policy; it shows nothing of what the run is evaluated on."""
         section = _given(self.config.env).context
         context: ContextPolicy = self.registry.build("context", section, "env.context", registry=self.registry)
+        hold_out_panel(context, self.config.eval, lambda: self.eval_source, self.registry)
         return context
 
     @cached_property

@@ -11,9 +11,9 @@ Nearness is BM25 over words (extra `retrieval`), or the cosine of sentence embed
 the conversation that the wrapped policy would have had, up to the teacher's answer. With `when = "episode"` the steps
 are looked up once, at the first turn.
 
-Nothing of a task that is evaluated is ever shown. Before an evaluation plays, the policy is told the panel's tasks and
-holds out every episode of them, and by default every episode of their splits (`held_out`); besides, in evaluation and
-training alike, it never shows an episode of the very task that is being played, under whatever split, nor with
+Nothing of a task that is evaluated is ever shown. Before an evaluation plays, and before a run with an `eval.panel`
+does anything at all, the policy is told the panel's tasks and holds out every episode of them, and by default every
+episode of their splits (`held_out`); besides, in evaluation and training alike, it never shows an episode of the very task that is being played, under whatever split, nor with
 `twins = "drop"` one that began with the same observation and goal. Each step is checked again when it is shown. The
 result of an evaluation says how many episodes were held out.
 

@@ -12,6 +12,7 @@ import pytest
 from agentdistill.cli import main
 from agentdistill.errors import ConfigError
 from agentdistill.store import TrajectoryStore
+from agentdistill.training.evaluation import panel_of
 from agentdistill.training.run import Run
 from agentdistill_contexts.retrieval import RetrievalContext
 from agentdistill_engines.cascade import CascadeEngine
@@ -89,3 +90,19 @@ def test_a_training_run_with_a_cascade_stops_at_its_start(tmp_path: Path) -> Non
     assert not isinstance(training.parts.context, RetrievalContext)
     with pytest.raises(ConfigError, match="cannot sample for training"):
         training.train()
+
+
+def test_a_run_never_trains_on_demonstrations_of_what_it_is_evaluated_on(store: str) -> None:
+    """The policy knows the panel before the first prompt of any kind is made, in a resumed run as well."""
+    overrides = {
+        "env.generated": {"train": 8, "seen": 3, "unseen": 3},
+        "env.context": {"type": "retrieval", "store": store, "held_out": "tasks"},
+        "eval.panel": "alfworld/generated-train",
+        "eval.limit": 3,
+    }
+    parts = Run.from_recipe("tcod-alfworld", "starter", overrides=overrides).parts
+    assert isinstance(parts.context, RetrievalContext)
+    keys = {task.key for task in panel_of(parts).tasks}
+    evaluated = sum(episode.task.key in keys for episode in TrajectoryStore(Path(store)).read())
+    assert len(keys) == 3 and evaluated
+    assert parts.context.notes()[0].endswith(f"; {evaluated} episodes held out")
