@@ -18,7 +18,7 @@ STEPS = 4
 # One request at a time: what a server computes for a row may depend, in the last digits, on the rows beside it.
 OPTIONS = (
     "--optim.steps", str(STEPS), "--rollout.tasks_per_step", "4", "--eval.panel", "false", "--run.self_test", "false",
-    "--teacher.type", "vllm", "--teacher.concurrency", "1",
+    "--teacher.type", "vllm", "--teacher.concurrency", "1", "--teacher.cache", "off",
 )  # fmt: skip
 
 
