@@ -24,6 +24,7 @@ from agentdistill.learner.lora import LoraSettings, add_lora
 from agentdistill.models import LoadedModel, count_parameters, load_model
 from agentdistill.plugins import PluginRegistry
 from agentdistill_engines.vllm import VllmConfig, VllmEngine
+from agentdistill_engines.vllm_config import Way
 
 
 def nudge(model: LoadedModel, generator: torch.Generator) -> None:
@@ -34,7 +35,7 @@ def nudge(model: LoadedModel, generator: torch.Generator) -> None:
                 parameter.add_(1e-4 * torch.sign(torch.randn(parameter.shape, generator=generator)))
 
 
-def measure(name: str, lora: bool, way: str, python: str | None, steps: int) -> str:
+def measure(name: str, lora: bool, way: Way, python: str | None, steps: int) -> str:
     """Syncs some steps and returns a row of the table."""
     model = load_model(name, registry=PluginRegistry.load())
     if lora:
@@ -72,7 +73,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print("| where | how | student | best, s | median, s | CPU here, s | probe, nats |")
     print("|---|---|---|---|---|---|---|")
-    for lora, way in ((False, "weights"), (True, "weights"), (True, "adapter")):
+    ways: tuple[tuple[bool, Way], ...] = ((False, "weights"), (True, "weights"), (True, "adapter"))
+    for lora, way in ways:
         if not (arguments.python and lora and way == "weights"):
             print(measure(arguments.model, lora, way, arguments.python, arguments.steps), flush=True)
 
