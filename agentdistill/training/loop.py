@@ -52,6 +52,7 @@ class Totals:
     sampled_tokens: float = 0.0
     teacher_tokens: float = 0.0
     episodes: float = 0.0
+    teacher_cost_usd: float = 0.0
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Adds one batch."""
@@ -59,6 +60,8 @@ class Totals:
         self.sampled_tokens += metrics.get("rollout/tokens", 0.0)
         self.teacher_tokens += metrics.get("rollout/row_tokens", 0.0) - metrics.get("teacher/cached_tokens", 0.0)
         self.episodes += metrics.get("rollout/episodes", 0.0)
+        spent = [v for name, v in metrics.items() if name.startswith("teacher/") and name.endswith("cost_usd")]
+        self.teacher_cost_usd += sum(spent)
 
     def as_dict(self) -> dict[str, float]:
         """The totals by name."""
@@ -67,6 +70,7 @@ class Totals:
             "sampled_tokens": self.sampled_tokens,
             "teacher_tokens": self.teacher_tokens,
             "episodes": self.episodes,
+            "teacher_cost_usd": self.teacher_cost_usd,
         }
 
 

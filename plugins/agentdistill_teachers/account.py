@@ -10,7 +10,7 @@ from agentdistill.clients import Usage
 SPENT = {"tokens_in": "prompt_tokens", "tokens_out": "completion_tokens", "requests": "sent", "cached": "cached"}
 """Metrics of a step by the counter of the client whose difference they are."""
 
-KEPT = ("prompt_tokens", "completion_tokens", "unmeasured", "sent")
+KEPT = ("prompt_tokens", "completion_tokens", "unmeasured", "sent", "cached")
 """Counters that a budget depends on, or that a run reports at its end."""
 
 
@@ -44,11 +44,15 @@ class Account:
         return {name: value for name, value in since.items() if value == value}
 
     def state_dict(self) -> dict[str, Any]:
-        """The counters that a budget depends on."""
-        return {name: getattr(self._usage, name) for name in KEPT}
+        """The counters that a budget depends on, and how much of them has been told."""
+        told = {name: value for name, value in self._told.items() if not name.startswith("answers/") and value == value}
+        return {"usage": {name: getattr(self._usage, name) for name in KEPT}, "told": told}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores `state_dict`. What this process has asked before stays counted, too: it was paid."""
-        for name in KEPT:
-            setattr(self._usage, name, getattr(self._usage, name) + int(state.get(name, 0)))
-        self.news()
+        """Restores `state_dict`. What this process has asked before stays counted, too: it was paid.
+
+        What was spent in a step that was begun and not finished is told with the step that is finished instead.
+        """
+        for name, value in state.get("usage", {}).items():
+            setattr(self._usage, name, getattr(self._usage, name) + int(value))
+        self._told = {name: float(value) for name, value in state.get("told", {}).items()}

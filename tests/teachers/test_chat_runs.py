@@ -178,6 +178,24 @@ def test_a_spent_budget_leaves_a_checkpoint_that_a_larger_one_goes_on_from(make_
         resumed.train()
         assert len(server.requests) == len(set(words(b["messages"]) for _, _, b in server.requests))  # nothing twice
     assert weights_of(resumed) == weights_of(scripted)
+    lines = metrics_of(resumed)
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    total = sum(line["teacher/cost_usd"] for line in lines)
+    assert resumed.parts.teacher.client.usage.cost == pytest.approx(total)  # type: ignore[attr-defined]
+    assert json.loads((resumed.directory / "results.json").read_text())["totals"]["teacher_cost_usd"] == total
+
+
+def test_a_judges_budget_stops_the_run_in_the_same_way(make_run):
+    judged = {
+        "curriculum__type": "full", "advantage__type": "grpo", "rollout__samples_per_task": 2, "loss": False,
+        "reward__type": "llm-judge", "reward__model": "judge", "reward__price_in": 1.0, "reward__price_out": 1.0,
+    }  # fmt: skip
+    verdicts = iter(range(10**6))
+    with chat_server(lambda body: f"<score>{next(verdicts) % 11}</score>") as server:
+        with pytest.raises(BudgetSpent, match="--resume goes on"):
+            make_run("judged", reward__url=server.url, reward__budget=0.001, **judged).train()
+        resumed = make_run("judged", reward__url=server.url, reward__budget=1.0, run__resume=True, **judged)
+        resumed.train()
     assert [line["step"] for line in metrics_of(resumed)] == [1, 2, 3]
 
 
