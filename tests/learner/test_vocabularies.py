@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
 import torch
 from made_conversations import TURNS, append, conversation, loaded, spelled, window
 from made_episodes import gradients
-from made_tokenizers import byte_level, word_level
+from made_tokenizers import CHATML, byte_level, word_level, wrapped
+from tokenizers import Tokenizer
 
 from agentdistill.conversation.template import renderer_for
 from agentdistill.errors import ConfigError, TrainingError
@@ -184,3 +186,38 @@ def test_kept_spans_without_a_vocabulary_are_refused():
     )
     with pytest.raises(TrainingError, match="what its vocabulary is to the student"):
         learner.accumulate([episode], teacher.score([episode], ScoreRequest(hidden=True)))
+
+
+def shuffled(model: LoadedModel) -> LoadedModel:
+    """The same model under other token ids: nothing that it says of texts changes."""
+    order = np.random.default_rng(0).permutation(len(model.tokenizer))
+    rules = json.loads(model.tokenizer.backend_tokenizer.to_str())
+    rules["model"]["vocab"] = {token: int(order[i]) for token, i in rules["model"]["vocab"].items()}
+    for token in rules["added_tokens"]:
+        token["id"] = int(order[token["id"]])
+    tokenizer = wrapped(Tokenizer.from_str(json.dumps(rules)), "<|im_end|>", "<|endoftext|>", CHATML)
+    other = copy.deepcopy(model.model)
+    rows = other.get_input_embeddings().weight
+    with torch.no_grad():
+        rows[torch.from_numpy(order)] = rows[: len(order)].clone()
+    return LoadedModel(other, tokenizer, "shuffled", None, "shuffled")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["sampled", "k2", "uld"])
+def test_a_teacher_under_other_ids_teaches_the_same(name):
+    """Everything of the way between two vocabularies is used, and the answer is known: that of the plain path."""
+    student, model, context = loaded(byte_level(), 1), loaded(byte_level(), 2), append()
+    other = shuffled(model)
+    episodes = [conversation(student, context)]
+    teacher = crossed(student, teacher_of(other), context, terminators="map")
+    assert not teacher.plain and teacher.difference
+    a = step(student, LOSSES[name](), teacher, episodes)
+    b = step(student, LOSSES[name](), teacher_of(model), episodes)
+    assert a[0] == pytest.approx(b[0], rel=1e-5)
+    torch.testing.assert_close(a[1], b[1], rtol=2e-3, atol=2e-5)
+    ids = teacher.student_ids()
+    met = np.flatnonzero(ids >= 0)
+    for index in met[:50]:
+        mine = student.tokenizer.convert_ids_to_tokens(int(ids[index]))
+        assert mine == other.tokenizer.convert_ids_to_tokens(int(index))
