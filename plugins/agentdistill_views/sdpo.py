@@ -2,17 +2,15 @@
 
     L = sum_t D( pi(.|x, y_<t) || sg pi_T(.|x, f, y_<t) )
 
-The feedback f of an episode, from the same batch and the environment alone, no other model:
-
-* a demonstration: the actions of another episode of the same task that succeeded. An episode is never its own
-  demonstration. Of several, the first in the batch. Its thoughts are not shown.
-* what the environment answered to actions that failed (not valid: it did not accept them, or no command could be read).
-
-Feedback is used where there is no demonstration; `feedback = "always"` gives both. An episode with neither has no
-scores: a task that all its episodes failed, in silence, teaches nothing (use the filter `scored`).
+The feedback f of an episode comes from the same batch and the environment, from no other model. It is a demonstration:
+the actions of another episode of the same task that succeeded, of several the first in the batch, without its thoughts;
+an episode is never its own demonstration. Or it is what the environment answered to actions that failed (it did not
+accept them, or no command could be read). The second is used where the first is missing; `feedback = "always"` gives
+both. An episode with neither has no scores: a task that all its episodes failed, in silence, teaches nothing (use the
+filter `scored`).
 
 Defaults: those of the released configuration (one demonstration, no thoughts, feedback only without one). The paper's
-objective: `opd` with support "top-k" (100, 20 with rich feedback) and a tail, RKL, FKL or JSD; its teacher: `self` with
+objective: `opd` with support "student-topk" (100, 20 with rich feedback) and a tail, RKL, FKL or JSD; its teacher: `self` with
 "ema" (0.05, rich 0.01) or "trust-region"; lr 1e-5 (rich 1e-6), 8 episodes per task. Instance-level: the plan warns.
 Differs from released code: there a response is one text and its error message; here an episode is a list of actions,
 and the words around them are ours. A guided or replayed turn of a sibling is part of its demonstration.

@@ -16,6 +16,7 @@ from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.training.checkpoint import list_checkpoints
 from agentdistill.training.preflight import preflight
 from agentdistill.training.run import Run
+from agentdistill_teachers.privileged import PrivilegedConfig, privileged_teacher
 
 BASE = """
 [run]
@@ -165,6 +166,11 @@ def test_the_plan_warns_of_instance_level_hints_only(make):
     assert any(line.startswith("teacher  warning instance-hints: ") for line in lines)
     _, lines = preflight(make("shared", teacher__view__type="skills", teacher__view__general=["Look."]).parts)
     assert "teacher  view skills, shared" in lines and not any("instance-hints" in line for line in lines)
+
+
+def test_outside_a_run_it_says_what_it_needs():
+    with pytest.raises(AgentDistillError, match="needs the run's context policy"):
+        privileged_teacher(PrivilegedConfig(view={"type": "skills"}))
 
 
 def test_a_typo_in_a_nested_option_is_reported_at_its_path(make):
