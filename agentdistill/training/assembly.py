@@ -27,6 +27,7 @@ from agentdistill.training.judges import Judges
 from agentdistill.training.methods import OVERLAP, Methods, widened
 from agentdistill.training.online import online_scores
 from agentdistill.training.recordings import RecordingLookup, recording_lookup
+from agentdistill.training.settings import learner_settings
 from agentdistill.training.teaching import check_request, make_guides, make_teacher
 
 if TYPE_CHECKING:
@@ -310,43 +311,8 @@ class Parts:
         )
 
     def learner_settings(self, dump_directory: Any) -> LearnerSettings:
-        """The learner's settings.
-
-        Raises:
-            ConfigError: a batch has fewer tasks than minibatches.
-        """
-        optim = self.config.optim
-        if optim.minibatches > self.config.rollout.tasks_per_step:
-            raise ConfigError(
-                f"A batch of {self.config.rollout.tasks_per_step} tasks has no {optim.minibatches} minibatches.",
-                "Episodes of one task stay together, and no part may be empty.",
-                "Raise `rollout.tasks_per_step`, or lower `optim.minibatches`.",
-            )
-        return LearnerSettings(
-            lr=optim.lr,
-            steps=optim.steps,
-            warmup=optim.warmup,
-            decay=optim.schedule,
-            final_lr_ratio=optim.final_lr_ratio,
-            optimizer=optim.optimizer,
-            muon_ratio=optim.muon_ratio,
-            weight_decay=optim.weight_decay,
-            betas=optim.betas,
-            eps=optim.eps,
-            grad_clip=optim.grad_clip or 0.0,
-            batch_tokens=optim.micro_batch_tokens,
-            bf16=optim.bf16,
-            gradient_checkpointing=optim.gradient_checkpointing,
-            reduction=optim.reduction,
-            alpha=optim.blend,
-            weight_norm=optim.weight_norm,
-            imitation=optim.imitation,
-            epochs=optim.epochs,
-            minibatches=optim.minibatches,
-            max_dead_rows=optim.max_dead_rows,
-            seed=self.config.run.seed,
-            dump_directory=dump_directory,
-        )
+        """The learner's settings; a batch with a non-finite loss is written to that directory."""
+        return learner_settings(self.config, dump_directory)
 
     def learner(self, dump_directory: Any, *, distil: bool, imitation: Imitation | None = None) -> Learner:
         """Makes the learner.
