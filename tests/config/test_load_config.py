@@ -54,7 +54,8 @@ def test_every_value_says_where_it_came_from(registry, recipe):
 
 def test_changing_a_type_drops_the_other_keys_of_that_section(registry):
     resolved = load_config(["toy"], {"teacher.type": "toy-local", "teacher.model": "m"}, registry=registry)
-    assert resolved.get("teacher") == {"type": "toy-local", "model": "m", "clip": 5.0}
+    own = {"type": "toy-local", "model": "m", "clip": 5.0}
+    assert resolved.get("teacher") == {**own, "cache": None, "cache_folder": None}
     same = load_config(["toy"], {"teacher.type": "toy-served"}, registry=registry)
     assert same.get("teacher")["url"] == "http://localhost:8000/v1"
 
