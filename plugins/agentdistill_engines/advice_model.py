@@ -93,6 +93,11 @@ class ModelAdviser:
         """Drops the cached conversations."""
         self._engine.release(sessions)
 
+    def close(self) -> None:
+        """Ends what the engine started."""
+        if hasattr(self._engine, "close"):
+            self._engine.close()
+
     def provenance(self) -> Mapping[str, Any]:
         """Name and fingerprint of the model, and its temperature."""
         config = self._config

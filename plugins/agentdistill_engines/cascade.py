@@ -196,6 +196,12 @@ class CascadeEngine:
         """Drops what was computed with the student's older weights; the teacher's never change."""
         self._student.sync(policy_version)
 
+    def close(self) -> None:
+        """Ends what the samplers started, such as servers."""
+        for part in (self._student, self._teacher):
+            if part is not None and hasattr(part, "close"):
+                part.close()
+
     def check(self, trajectories: Sequence[Trajectory]) -> Sequence[str]:
         """A training run asks this before it starts.
 

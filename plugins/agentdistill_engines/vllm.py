@@ -73,7 +73,7 @@ class VllmEngine:
         self._cleanup = ExitStack()
         try:
             self._backend: Backend = start(config, model, directory, self._cleanup)
-            self._context = self._backend.context_length
+            self._context = _context(self._backend.context_length, config.max_context)
             self._probe = Probe(model, self._context, config.tolerance)
             if self._way != "off" and not (self._backend.fresh and self._way == "weights"):
                 self._backend.push(model, self._way)
@@ -172,6 +172,23 @@ class VllmEngine:
     def _ask(self, request: GenerationRequest, sampling: Sampling) -> Ask:
         room = self._context - len(request.prompt)
         return Ask(request.prompt, request.seed, min(sampling.max_new_tokens, room))
+
+
+def _context(served: int, wanted: int | None) -> int:
+    """The shorter of what vLLM serves and what the recipe wants.
+
+    Raises:
+        ConfigError: nobody says, or the recipe wants more than is served.
+    """
+    if wanted is not None and served and wanted > served:
+        raise ConfigError(
+            f"`engine.max_context` is {wanted}, and vLLM serves {served}.",
+            "",
+            "Start it with a larger --max-model-len, or lower engine.max_context.",
+        )
+    if not served and wanted is None:
+        raise ConfigError("The server does not say how long its context is.", "", "Set engine.max_context.")
+    return wanted or served
 
 
 def _generation(answer: Answer, ask: Ask, draw: Draw) -> Generation:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from agentdistill.clients.server_settings import ServerConfig
 from agentdistill.envs.workers.janitor import Janitor
+from agentdistill.errors import ConfigError
 from agentdistill_engines.vllm_config import VllmConfig, adapter_rank
 from agentdistill_engines.vllm_weights import write_checkpoint
 
 if TYPE_CHECKING:
     from agentdistill.models import LoadedModel
     from agentdistill_engines.vllm_backend import Backend
+
+_TAKEN: set[str] = set()
+"""Addresses of servers whose weights an engine of this process hands over."""
 
 
 def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanup: ExitStack) -> Backend:
@@ -35,6 +39,8 @@ def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanu
     if config.url is not None:
         from agentdistill_engines.vllm_server import Server
 
+        if config.sync != "off":
+            _take(config.url, cleanup)
         return Server(_at(config, config.url), folder=_folder(config, cleanup))
     dtype = config.dtype or str(model.model.dtype).removeprefix("torch.")
     rank = adapter_rank(model) if config.way(model) == "adapter" else 0
@@ -49,6 +55,22 @@ def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanu
     )
     cleanup.callback(local.close)
     return local
+
+
+def _take(url: str, cleanup: ExitStack) -> None:
+    """Keeps a server for one engine of this process: two that hand over weights would undo each other.
+
+    Raises:
+        ConfigError: it is taken.
+    """
+    if url in _TAKEN:
+        raise ConfigError(
+            f"Two models of this run would be put on the one server at {url}.",
+            "The engine is used twice, for a guide of the curriculum for example, and each hands over its weights.",
+            "Set engine.python, so that each gets a server of its own, or let vLLM run in this process.",
+        )
+    _TAKEN.add(url)
+    cleanup.callback(_TAKEN.discard, url)
 
 
 def _own_server(

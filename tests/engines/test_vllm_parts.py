@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from agentdistill_engines.vllm_backend import Answer, Ask, Draw
 from agentdistill_engines.vllm_launch import flags
 from agentdistill_engines.vllm_probe import TOP, Gap, Probe
 from agentdistill_engines.vllm_server import Server
+from agentdistill_engines.vllm_start import start
 from agentdistill_engines.vllm_weights import Folders, write_checkpoint
 
 
@@ -226,9 +228,7 @@ def test_an_interpreter_without_vllm_is_told_with_the_extra():
     with pytest.raises(ConfigError, match="cannot be run"):
         VllmEngine(VllmConfig(python="/no/such/python"), loaded())
     if not VllmEngine.available():
-        with pytest.raises(
-            MissingExtraError, match=r"not installed\. It comes with the optional extra `vllm`"
-        ):
+        with pytest.raises(MissingExtraError, match=r"not installed\. It comes with the optional extra `vllm`"):
             VllmEngine(VllmConfig(), loaded())
 
 
@@ -301,3 +301,31 @@ def test_the_model_on_the_server_must_be_clear(tmp_path):
         assert server(fake, tmp_path, model="b")._model == "b"
     with pytest.raises(Interruption, match="does not answer"):
         Server(ServerConfig(url="http://127.0.0.1:9/v1"), folder=tmp_path)
+
+
+def test_a_server_takes_the_weights_of_one_engine_only():
+    with chat_server(reply) as fake:
+        fake.answer = lambda body: Fault(404, "{}")
+        for _ in range(2):  # an engine that failed to start holds nothing
+            with pytest.raises(ConfigError, match="takes no new weights"):
+                VllmEngine(VllmConfig(url=fake.url, max_context=64), loaded())
+        with ExitStack() as cleanup:
+            start(VllmConfig(url=fake.url), loaded(), None, cleanup)
+            with pytest.raises(ConfigError, match="Two models of this run would be put on the one server"):
+                start(VllmConfig(url=fake.url), loaded(seed=2), None, cleanup)
+            start(VllmConfig(url=fake.url, sync="off"), loaded(), None, cleanup)
+
+
+def test_the_context_is_the_servers_or_less(monkeypatch):
+    student = loaded()
+    backend = Faithful(student)
+    monkeypatch.setattr("agentdistill_engines.vllm.start", lambda *_: backend)
+    assert VllmEngine(VllmConfig(), student).context_length == 400
+    engine = VllmEngine(VllmConfig(max_context=50), student)
+    found = engine.generate([GenerationRequest("a", [5] * 50), GenerationRequest("b", [5] * 49)], Sampling(1, ()))
+    assert engine.context_length == 50 and [one.finish for one in found] == ["context", "length"]
+    with pytest.raises(ConfigError, match="max_context` is 500, and vLLM serves 400"):
+        VllmEngine(VllmConfig(max_context=500), student)
+    backend.context_length = 0
+    with pytest.raises(ConfigError, match="does not say how long"):
+        VllmEngine(VllmConfig(), student)
