@@ -320,3 +320,27 @@ def test_a_teachers_context_that_could_leak_or_lacks_records_is_refused(student:
 def test_a_constrained_endpoint_is_refused(student: LoadedModel) -> None:
     with chat_server("up") as server, pytest.raises(ConfigError, match="cannot be held to the admissible"):
         played(student, engine_of(student, endpoint={"url": server.url, "model": "big", "cache": False}))
+
+
+class Closing(HfEngine):
+    """The real engine; it says when it is closed."""
+
+    closed = 0
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__(HfConfig(), model)
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+def closing(config: Any, model: LoadedModel) -> Closing:
+    return Closing(model)
+
+
+def test_what_the_samplers_started_is_ended(student: LoadedModel, teacher: str) -> None:
+    sampler = {"type": f"{__name__}:closing"}
+    engine_of(student, sampler=sampler, teacher={"model": teacher, "sampler": sampler}).close()
+    assert Closing.closed == 2
+    engine_of(student).close()
+    assert Closing.closed == 2
