@@ -145,7 +145,7 @@ def advice(status: int, words: str) -> str | None:
     if status != 400:
         return None
     if found := re.search(r"logprobs of (\d+)", words):
-        return f"Start the server with --max-logprobs {found[1]} or more, or ask for fewer tokens (loss.top_k)."
+        return f"Start the server with --max-logprobs {found[1]} or more, or ask for fewer tokens (loss.k)."
     if "logprobs" in words and "max" in words:
         return "Start the server with a larger --max-logprobs, or ask for fewer tokens."
     if "context length" in words or "max_model_len" in words or "max_tokens must be at least" in words:
