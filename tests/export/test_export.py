@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from agentdistill.cli import main
 from agentdistill.config.load import load_config
 from agentdistill.errors import ConfigError, DataError, MissingExtraError
 from agentdistill.export import export_run, export_student
@@ -212,3 +213,26 @@ def test_bad_input_is_told(runs, registry, tmp_path):
     with pytest.raises(ConfigError):
         export_run(runs / "full", tmp_path / "out", registry=registry, check="hf", engine={"no_such": 1})
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_what_was_checked_and_where_it_is(runs, tmp_path, capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["export", *arguments])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    out = str(tmp_path / "out")
+    code, said, _ = run(str(runs / "full"), "--output", out, "--check", "hf", "--engine.max_sessions", "2")
+    assert code == 0 and said.splitlines()[-1] == f"saved    {out} (mit)"
+    assert said.count("check    ") == 2 and "check    hf: the same" in said
+    code, _, said = run(str(runs / "full"), "--output", out)
+    assert code == 2 and "exists" in said
+    code, _, said = run("--output", out)
+    assert code == 2 and "Say what to export" in said
+    code, _, said = run(str(runs / "full"), "--student", "x", "--output", out)
+    assert code == 2 and "Both were given" in said
+    code, _, said = run(str(runs / "full"), "--output", str(tmp_path / "new"), "--env.type", "alfworld")
+    assert code == 2 and "only --engine.KEY does" in said
+    code, _, said = run(str(runs / "full"), "--output", str(tmp_path / "new"), "--check", "vlm")
+    assert code == 2 and "Did you mean `vllm`?" in said and not (tmp_path / "new").exists()

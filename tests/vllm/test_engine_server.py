@@ -111,9 +111,11 @@ RECIPE = {
     "run.checkpoint_every": 1,
     "run.self_test": False,
     "curriculum.type": "full",
+    "eval.panel": False,
 }
 
 
+@pytest.mark.timeout(1800)  # three servers, one after another
 def test_a_run_samples_from_its_own_server_and_survives_its_end(registry, tmp_path: Path):
     """Two steps, then the server is killed: the run stops with its checkpoint, and goes on with another server."""
     engine = {"type": "vllm", "python": str(vllm_python()), "options": OWN}
