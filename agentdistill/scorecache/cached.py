@@ -11,7 +11,7 @@ from agentdistill.errors import TrainingError
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.scorecache.arrays import pack_tensor
 from agentdistill.scorecache.counts import Counts
-from agentdistill.scorecache.keys import episode_key
+from agentdistill.scorecache.keys import episode_keys
 from agentdistill.scorecache.store import ScoreStore, teacher_folder
 from agentdistill.teachers.optional import check_teacher, teacher_metrics
 
@@ -84,7 +84,7 @@ class CachedTeacher:
         The same episode twice in a call is asked for once.
         """
         self._follow()
-        keys = [episode_key(self.inner, self._vocabulary, t) for t in trajectories]
+        keys = episode_keys(self.inner, self._fingerprint, self._vocabulary, trajectories)
         found = self.store.find(keys, request)
         missing = {key: t for key, t in zip(keys, trajectories, strict=True) if key not in found}
         self._counts.looked_up(keys, trajectories, found)
@@ -121,8 +121,9 @@ class CachedTeacher:
 
     def _follow(self) -> None:
         """A teacher whose fingerprint has changed is another teacher."""
-        if self.inner.fingerprint != self._fingerprint:
-            self._fingerprint = self.inner.fingerprint
+        now = self.inner.fingerprint
+        if now != self._fingerprint:
+            self._fingerprint = now
             self.store = ScoreStore(teacher_folder(self.folder, self._fingerprint))
 
     def _check_now(self) -> None:

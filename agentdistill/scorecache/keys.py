@@ -67,8 +67,8 @@ def narrowed(scores: TeacherScores, kept: ScoreRequest, asked: ScoreRequest) -> 
     )
 
 
-def episode_key(teacher: Any, vocabulary: str, trajectory: Trajectory) -> str:
-    """The key of an episode's scores by a teacher, its own `cache_key` included where it has one."""
+def episode_keys(teacher: Any, fingerprint: str, vocabulary: str, trajectories: Sequence[Trajectory]) -> list[str]:
+    """The keys of episodes, the teacher's own `cache_key` of each included where it has one."""
     own = getattr(teacher, "cache_key", None)
-    extra = "" if own is None else str(own(trajectory))
-    return score_key(teacher.fingerprint, vocabulary, extra, trajectory.rows)
+    extras = ["" if own is None else str(own(trajectory)) for trajectory in trajectories]
+    return [score_key(fingerprint, vocabulary, e, t.rows) for e, t in zip(extras, trajectories, strict=True)]

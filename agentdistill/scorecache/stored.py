@@ -12,7 +12,7 @@ from agentdistill.scorecache.arrays import unpack_tensor
 from agentdistill.scorecache.cached import OUTPUT_WEIGHT
 from agentdistill.scorecache.card import TeacherCard
 from agentdistill.scorecache.counts import Counts
-from agentdistill.scorecache.keys import episode_key
+from agentdistill.scorecache.keys import episode_keys
 from agentdistill.scorecache.store import ScoreStore, teacher_folder
 
 
@@ -47,7 +47,7 @@ class StoredTeacher:
         Raises:
             DataError: some are not kept.
         """
-        keys = [episode_key(self, self._vocabulary, t) for t in trajectories]
+        keys = episode_keys(None, self.fingerprint, self._vocabulary, trajectories)
         found = self.store.find(keys, request)
         self._counts.looked_up(keys, trajectories, found)
         corrupt = self.store.take_corrupt()
