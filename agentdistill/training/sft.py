@@ -18,6 +18,7 @@ from agentdistill.rollout.episode import EpisodeRequest, RolloutSettings
 from agentdistill.rollout.scripted import environment_expert, play_actions
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.batches import SupervisedBatches
+from agentdistill.training.compared import ComparedBatches, compares_demonstrations
 from agentdistill.training.plan import panel_lines
 from agentdistill.training.run import Reporter, Run, RunResult
 
@@ -30,8 +31,9 @@ def imitate(resolved: ResolvedConfig, registry: PluginRegistry, reporter: Report
     """Trains a student on `demonstrations.source` with cross-entropy over the demonstrator's turns.
 
     A [loss] that says what demonstrations count has its say (`agentdistill.learner.losses.DemonstrationLoss`), on
-    failed episodes too if it asks for them; any other loss, and the teacher, have no part in it. A batch is
-    `rollout.tasks_per_step` demonstrations; evaluation, checkpoints and resume are those of `Run`.
+    failed episodes too if it asks for them. One that compares them with a teacher (`agentdistill.training.compared`)
+    is minimised on their tokens, with the teacher's scores. Any other loss, and the teacher, have no part in it. A
+    batch is `rollout.tasks_per_step` demonstrations; evaluation, checkpoints and resume are those of `Run`.
 
     Raises:
         DataError: there is no successful demonstration, or one cannot be shown with the run's context policy.
@@ -52,6 +54,15 @@ def imitate(resolved: ResolvedConfig, registry: PluginRegistry, reporter: Report
         failed = sum(not trajectory.success for trajectory in rows)
         lines.insert(1, f"loss     {config.loss.type} ({failed:,} of the demonstrations are failures)")
     lines += panel_lines(run.panel)
+    if config.loss is not None and compares_demonstrations(parts.registry.build("loss", config.loss, "loss")):
+        resolved.require("teacher")
+        compared = ComparedBatches(
+            rows, config.rollout.tasks_per_step, config.run.seed, teacher=parts.teacher, request=parts.loss.request
+        )
+        lines.insert(
+            1, f"loss     {config.loss.type}, beside the teacher {config.teacher.type if config.teacher else ''}"
+        )
+        return run.execute(parts.learner(run.directory, distil=True), compared, lines, on_policy=False, taught=True)
     batches = SupervisedBatches(rows, config.rollout.tasks_per_step, config.run.seed)
     learner = parts.learner(run.directory, distil=False, imitation=None if loss is None else loss.imitation)
     return run.execute(learner, batches, lines, on_policy=False)

@@ -26,6 +26,7 @@ def agentdistill_register_losses(register):
         "opsd": ("Opsd", "forward KL whose every vocabulary entry counts up to a bound (arXiv 2601.18734)"),
         "stableopd": ("StableOpd", "policy gradient held near the initial student (arXiv 2604.08527)"),
         "kdrl": ("Kdrl", "a differentiated k2 term beside RL, with an annealed coefficient (arXiv 2506.02208)"),
+        "curiosft": ("Curiosft", "imitation held near a tempered average of the student (arXiv 2602.02244)"),
         "infigfusion": ("Infigfusion", "a divergence plus the distance of co-activation graphs (arXiv 2505.13893)"),
         "redi": ("Redi", "successes up, failures more gently down (arXiv 2505.24850)"),
         "qcrd": ("Contrast", "contrast between the successes and failures of a task (arXiv 2405.13014)"),

@@ -7,11 +7,17 @@ average in the paper), which is a little more undecided where the model is undec
     tau in [1.1, 1.5] such that H(softmax(z_bar / tau)) = H_0 + 0.5 sigmoid(2 (H_0 - 1.2)),  H_0 = H(softmax(z_bar))
 
 tau is found by 20 bisections on the 512 likeliest tokens; where no tau of the interval reaches the target the nearer
-end is used. The copy is this loss's teacher. c = 1.
+end is used. The copy is this loss's teacher: `self` with weights = "ema".
 
-Differs from the paper: c is not known to us. Proofs: the bisection meets its target or ends at a bound; entropy grows
-with tau; the gradient by automatic differentiation. It is not zero at teacher = student, by intent: the target is more
-undecided than both.
+    agentdistill imitate RECIPE --loss.type curiosft --teacher.type self --teacher.weights ema
+
+minimises L on the demonstrated tokens. With `imitation = 0`, in `agentdistill train`, it holds the student's own tokens
+near the tempered copy, beside rewards.
+
+Defaults: c = 1; rise, centre, bounds and bisection are the paper's. Differs from the paper: its c and the rate of its
+average are not known to us (`self` has 0.05). Proofs: the bisection meets its target or ends at a bound; entropy grows
+with tau; the gradient by automatic differentiation; without curiosity it is cross-entropy, also in a run; with it, an
+imitating student stays more undecided. It is not zero at teacher = student, by intent.
 """
 
 from __future__ import annotations
@@ -96,6 +102,7 @@ class CuriosftLoss:
     """See `CuriosftConfig`."""
 
     rests_at_teacher = False
+    compares_demonstrations = True
 
     def __init__(self, config: CuriosftConfig) -> None:
         """Keeps the options."""

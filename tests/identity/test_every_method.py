@@ -42,10 +42,12 @@ ALSO: dict[str, dict[str, Any]] = {
 """What every method of a kind is tried with."""
 
 WITH: dict[str, dict[str, Any]] = {
+    "loss/curiosft": {"loss.imitation": 0.0},  # the words are the student's own, not to be imitated
     "loss/exopd": {"rollout.tasks_per_step": 96},
     "loss/kdrl": {**GROUPS, "advantage.type": "grpo", "loss.beta": 1.0, "rollout.tasks_per_step": 16},
     "loss/soft-log": {"rollout.tasks_per_step": 96},
     "loss/opsd": {"loss.clip": 5.0},  # its page: the default bound is for long thoughts
+    "loss/uld": {"loss.sampled": 1.0},  # its page: alone it teaches how sure to be, and nothing to say
     "loss/uni-opd": {**GROUPS, "rollout.tasks_per_step": 16},
     "filter/outcomes": {"rollout.tasks_per_step": 24, "rollout.samples_per_task": 8},
     "step-weight/sage": {"reward.type": "verdicts"},
