@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from agentdistill.cli.columns import columns
 from agentdistill.cli.recipe import RecipeCommand, load_registry, plugin_option, resolve
+from agentdistill.errors import ConfigError, DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from agentdistill.envs.base import EnvironmentSource
 
 
 @click.group()
@@ -64,6 +69,7 @@ def check(environment: str, plugins: tuple[str, ...], episodes: int, steps: int,
     source = registry.build("environment", section, "env")
     if is_gymnasium_id(environment):
         source.make().close()  # an id that cannot be made is one error, not eighteen
+    _require_parts(source, section.split)
     results = []
     for result in iterate_checks(source, section.split, episodes=episodes, steps=steps, seed=seed):
         results.append(result)
@@ -75,3 +81,23 @@ def check(environment: str, plugins: tuple[str, ...], episodes: int, steps: int,
     click.echo(f"{len(results)} checks: {len(failed)} failed" + (f" ({', '.join(failed)})" if failed else ""))
     if failed:
         sys.exit(1)
+
+
+def _require_parts(source: EnvironmentSource, split: str) -> None:
+    """Says it once when no episode can start for want of programs, data or other options; checks find all else.
+
+    Raises:
+        MissingExtraError: an extra or a program that an episode needs is not installed.
+        ConfigError: the options do not go with this machine or with each other.
+        DataError: the split or its data are not there.
+    """
+    try:
+        env = source.make()
+        try:
+            env.reset(seed=0, options={"task": source.tasks(split)[0]})
+        finally:
+            env.close()
+    except (MissingExtraError, ConfigError, DataError):
+        raise
+    except Exception:
+        return

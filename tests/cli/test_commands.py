@@ -76,6 +76,17 @@ def test_envs_check(run, install):
     assert outcome.code == 2 and "Gymnasium cannot make `Absent-v0`" in outcome.err
 
 
+def test_envs_check_says_once_what_is_missing(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    for arguments, says in (
+        (["scienceworld"], "ScienceWorld needs Java"),
+        (["scienceworld", "--env.split", "tset"], "no split `tset`. Did you mean `test`?"),
+    ):
+        outcome = run("envs", "check", *arguments)
+        assert outcome.code == 2 and outcome.out == "" and says in outcome.err and outcome.err.count("\n") == 1
+
+
 def test_errors_are_one_paragraph_and_code_two(run):
     outcome = run("train", "no-such-recipe")
     assert outcome.code == 2 and outcome.out == ""
