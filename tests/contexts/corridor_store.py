@@ -1,4 +1,4 @@
-"""Expert episodes of the corridors in a store, and policies over it."""
+"""Expert episodes of the corridors in a store, and tasks to ask about."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from agentdistill.records import Task, Trajectory
 from agentdistill.rollout.episode import EpisodeRequest, RolloutSettings
 from agentdistill.rollout.scripted import environment_expert, play_actions
 from agentdistill.store import TrajectoryStore
-from agentdistill_contexts.retrieval import RetrievalContext
-from agentdistill_contexts.retrieval_options import RetrievalConfig
 
 REGISTRY = PluginRegistry.load()
 
@@ -35,10 +33,6 @@ def write_store(folder: Path, trajectories: list[Trajectory]) -> str:
         for trajectory in trajectories:
             store.append(trajectory)
     return str(folder)
-
-
-def retrieval(store: str, **options: Any) -> RetrievalContext:
-    return RetrievalContext(RetrievalConfig(store=store, **options), REGISTRY)
 
 
 def task(key: str, split: str = "valid") -> Task:

@@ -6,11 +6,12 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from contexts.corridor_store import REGISTRY, expert_episodes, retrieval, task, write_store
+from contexts.corridor_store import REGISTRY, expert_episodes, task, write_store
 from rollout.toy_world import CorridorSource, ScriptedEngine, renderer, requests, right
 from tiny import tiny_tokenizer
 from transformers import BertConfig, BertModel
@@ -24,9 +25,14 @@ from agentdistill_contexts.library import query_of
 from agentdistill_contexts.nearest import WordIndex
 from agentdistill_contexts.nearest_embedding import EmbeddingIndex
 from agentdistill_contexts.retrieval import INTRODUCTION, OWN, RetrievalContext
+from agentdistill_contexts.retrieval_options import RetrievalConfig
 from agentdistill_contexts.teacher_steps import read_episodes
 
 TEXTS = ["go to desk 1 go", "take mug 2 from desk 1", "open fridge 1", "", "desk desk desk lamp"]
+
+
+def retrieval(store: str, **options: Any) -> RetrievalContext:
+    return RetrievalContext(RetrievalConfig(store=store, **options), REGISTRY)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
-from contexts.corridor_store import expert_episodes, retrieval, task, write_store
+from contexts.corridor_store import REGISTRY, expert_episodes, task, write_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout.toy_world import CorridorSource
@@ -23,8 +24,13 @@ from agentdistill.rollout.play import RolloutSettings
 from agentdistill_contexts.library import Library
 from agentdistill_contexts.nearest import WordIndex
 from agentdistill_contexts.retrieval import RetrievalContext
+from agentdistill_contexts.retrieval_options import RetrievalConfig
 from agentdistill_contexts.teacher_steps import TeacherEpisode, TeacherEpisodes, TeacherStep, read_episodes
 from agentdistill_engines.hf import HfConfig, HfEngine
+
+
+def retrieval(store: str, **options: Any) -> RetrievalContext:
+    return RetrievalContext(RetrievalConfig(store=store, **options), REGISTRY)
 
 
 def marked(split: str, word: str) -> list[Trajectory]:
