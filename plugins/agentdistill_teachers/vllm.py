@@ -5,10 +5,10 @@ row's token ids, one token is generated and thrown away, and the answer is read 
 a server's prefix cache, so that asking turn by turn would compute the whole episode again for every turn.) Requests go
 out together, at most `concurrency` at a time; the server batches them.
 
-With the k most likely tokens, the tail mass is 1 - sum exp. `entropy` is then a **lower bound** of the entropy: the
-known tokens' share plus the least the tail can add, -tau log min(tau, p_k), with p_k the smallest known probability
-and tau the tail mass. How far the upper bound is above it is logged as `teacher/entropy_gap`. It is exact when k is
-the whole vocabulary. `confidence` is exact.
+With the k most likely tokens, the tail mass t is what their probabilities leave over. `entropy` is then a lower bound
+of the entropy: the known tokens' share plus the least the tail can add, `-t log min(t, p)`, with p the smallest known
+probability. How far the upper bound is above it is logged as `teacher/entropy_gap`. The bound is exact when k is the
+whole vocabulary. `confidence` is exact.
 
 A server scores at temperature 1, whatever it samples at; soften a teacher with `local` and its `temperature`.
 
