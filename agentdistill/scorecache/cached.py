@@ -103,7 +103,7 @@ class CachedTeacher:
             if self.store.find_arrays(OUTPUT_WEIGHT) is None:
                 self.store.add_arrays(OUTPUT_WEIGHT, {"weight": pack_tensor(weight)})
         except OSError as error:
-            self._warn(error)
+            self.unwritable(error)
         return weight
 
     def check(self, trajectories: Sequence[Trajectory]) -> list[str]:
@@ -148,10 +148,11 @@ class CachedTeacher:
             return {**answers, **self.store.add(whole, request)}
         except OSError as error:
             self._counts.add("cache_unwritten", len(whole))
-            self._warn(error)
+            self.unwritable(error)
             return answers
 
-    def _warn(self, error: OSError) -> None:
+    def unwritable(self, error: OSError) -> None:
+        """Says, once, that scores cannot be kept."""
         if not self._warned:
             self._warned = True
             logger.warning(

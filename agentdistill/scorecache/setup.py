@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,6 @@ from agentdistill.scorecache.stored import StoredTeacher
 if TYPE_CHECKING:
     from agentdistill.models import LoadedModel
     from agentdistill.teachers.base import Teacher
-
-logger = logging.getLogger(__name__)
 
 MODES = ("off", "on", "only")
 
@@ -72,11 +69,12 @@ def with_cache(
         )
     vocabulary = tokenizer_fingerprint(student.tokenizer) if student is not None else ""
     name = str(options.get("model") or options.get("url") or "")
+    cached = CachedTeacher(teacher, home, vocabulary)
     try:
         write_card(home, card_of(teacher, type_name, name, vocabulary), section)
     except OSError as error:
-        logger.warning("%s cannot be written (%s): scores are only read from there.", home, error.strerror or error)
-    return CachedTeacher(teacher, home, vocabulary)
+        cached.unwritable(error)
+    return cached
 
 
 def stored_teacher(home: Path, card: TeacherCard | None, student: LoadedModel | None, asked: str) -> StoredTeacher:
