@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from agentdistill.records import ScoreRequest, TeacherScores
-from agentdistill.teachers.scoring import SparseStates
+from agentdistill.records import TeacherScores
 
 Missing = Literal["drop", "renormalise"]
 Float64 = npt.NDArray[np.float64]
@@ -132,65 +129,3 @@ def mix_top(
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(good, np.log(value), np.nan)
     return np.where(good, chosen, -1).astype(np.int32), logs.astype(np.float32), np.where(good, bound, 0.0).sum(1)
-
-
-def mix_whole(
-    states: Sequence[Tensor], layers: Sequence[Tensor], weights: Float64, chunk: int = 64
-) -> list[tuple[slice, Tensor]]:
-    """The mixture over the whole vocabulary, in parts; exact.
-
-    Args:
-        states: [n, D_j] of each member, at the same n positions.
-        layers: [V_j, D_j], their output layers; ids beyond the shortest are padding.
-        weights: [J].
-        chunk: positions at one time.
-
-    Returns:
-        Places and log-probabilities [m, V] of each part.
-    """
-    size = min(len(layer) for layer in layers)
-    logs = torch.from_numpy(np.log(weights))
-    parts = []
-    for start in range(0, len(states[0]), chunk):
-        span = slice(start, min(start + chunk, len(states[0])))
-        each = [
-            (own[span].to(layer.dtype) @ layer.T).float().log_softmax(-1)[:, :size].cpu() + float(log)
-            for own, layer, log in zip(states, layers, logs, strict=True)
-        ]
-        parts.append((span, torch.stack(each).logsumexp(0)))
-    return parts
-
-
-def fill_whole(
-    result: TeacherScores, parts: list[tuple[slice, Tensor]], at: npt.NDArray[np.int64], request: ScoreRequest
-) -> None:
-    """Writes top k, entropy, confidence and, as the states of an identity layer, the whole distribution.
-
-    Args:
-        result: to be filled; its `sampled_logprob` is there.
-        parts: of `mix_whole`.
-        at: int64 [n], the positions.
-        request: what is wanted.
-    """
-    length = len(result.sampled_logprob)
-
-    def empty(*more: int) -> npt.NDArray[np.float32]:
-        return np.full((length, *more), np.nan, dtype=np.float32)
-
-    if request.top_k:
-        result.topk_ids, result.topk_logprobs = np.full((length, request.top_k), -1, np.int32), empty(request.top_k)
-    result.entropy = empty() if request.entropy or request.top_k else None
-    result.confidence = empty() if request.confidence else None
-    for span, logs in parts:
-        where = at[span]
-        if result.topk_ids is not None and result.topk_logprobs is not None:
-            best = logs.topk(request.top_k, dim=-1)
-            result.topk_ids[where], result.topk_logprobs[where] = best.indices.int().numpy(), best.values.numpy()
-        if result.entropy is not None:
-            result.entropy[where] = -torch.linalg.vecdot(logs.exp(), logs).numpy()
-        if result.confidence is not None:
-            result.confidence[where] = logs.max(-1).values.exp().numpy()
-    if request.hidden:
-        whole = [logs for _, logs in parts]
-        states: Any = torch.cat(whole) if whole else torch.zeros(0, 0)
-        result.hidden = SparseStates(length, torch.from_numpy(at), states)

@@ -45,9 +45,11 @@ from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginRegistry
 from agentdistill.records import ScoreRequest, TeacherScores, TokenRow, Trajectory
 from agentdistill.teachers.base import Teacher
-from agentdistill_teachers.mixing import Float64, Missing, fill_whole, mix_sampled, mix_top, mix_whole
+from agentdistill_teachers.members import SeveralConfig, build_members, named
+from agentdistill_teachers.mixing import Float64, Missing, mix_sampled, mix_top
 from agentdistill_teachers.recent import RecentLoss, Tally
-from agentdistill_teachers.several import Several, SeveralConfig, build_members, named
+from agentdistill_teachers.several import Several
+from agentdistill_teachers.whole import fill_whole, mix_whole
 
 SMALL = 4096
 """Largest vocabulary whose distributions are handed over whole."""

@@ -41,8 +41,9 @@ from agentdistill.plugins import PluginRegistry
 from agentdistill.records import LossRole, ScoreRequest, TeacherScores, Trajectory
 from agentdistill.teachers.base import Teacher
 from agentdistill_teachers.joining import join_row
+from agentdistill_teachers.members import SeveralConfig, build_members, named
 from agentdistill_teachers.rules import Rule, first_match
-from agentdistill_teachers.several import Several, SeveralConfig, build_members, named
+from agentdistill_teachers.several import Several
 
 
 class RouteConfig(SeveralConfig):
