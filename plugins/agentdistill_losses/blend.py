@@ -41,6 +41,11 @@ class Blend:
         """Whether any part needs the teacher's most likely tokens."""
         return any(bool(getattr(part, "needs_top", False)) for _, part in self.parts)
 
+    @property
+    def across(self) -> bool:
+        """Whether all parts that look at whole distributions work across vocabularies."""
+        return all(bool(getattr(part, "across", False)) for _, part in self.parts if part.needs_hidden)
+
     def chunk_loss(self, tokens: TokenStatistics, teacher: TeacherView | None) -> TokenLoss:
         """See `Objective`."""
         return _Sum([(c(tokens).detach(), part.chunk_loss(tokens, teacher)) for c, part in self.parts])

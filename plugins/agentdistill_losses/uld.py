@@ -4,36 +4,48 @@ Nobody says which of the teacher's tokens is which of the student's, so the prob
 
     loss = sum_i |sort(q)_i - sort(p)_i|        largest first, the shorter filled up with zeros (Eq. 5)
 
-It is the Wasserstein-1 distance when any two tokens are equally far apart. It teaches how sure to be, and no content.
+It is the Wasserstein-1 distance when any two tokens are equally far apart. It teaches how sure to be, and no content:
+**alone it ruins a student** (words said right fall from 0.41 to 0.00 in the fifty steps of the identity test). The
+paper adds cross-entropy on the teacher's text; on the student's own, `sampled` adds the policy gradient of the sampled
+tokens (with 5, each of three seeds learns to say at least 0.95 of the words). `gold` needs no such help.
 
 Where both cut a text differently, it is taken at the first token of every span of the same bytes, between merged
 ("observed") distributions: q times the probability of the student's later tokens in the span, p times that of the
 teacher's. The later tokens have the value 0 and the gradient of their factor. A teacher with the student's tokenizer is
 compared at every token, and gives the numbers of `opd` with `divergence = "uld"` on the full support.
 
-Differs from the paper, which compares the i-th token with the i-th after cutting the longer text off, and adds
-cross-entropy on the teacher's text: spans are GOLD's. Differs from GOLD as TRL 1.16 releases it, whose default merge
-reads each distribution one position late (after the token it should predict); given the right ones, TRL's numbers are
-these (`scripts/check_uld_against_trl.py`). The factor of later tokens is the behaviour policy's: as long as a batch is
-fresh, the student's own. Proofs: values and gradients against a naive sum over spans and enumerated ranks; teacher =
+Differs from the paper, which compares the i-th token with the i-th after cutting the longer text off: spans are GOLD's.
+Differs from GOLD as TRL 1.16 releases it, whose default merge reads each distribution one position late (after the
+token it should predict); given the right ones, TRL's numbers are these (`scripts/check_uld_against_trl.py`). The factor
+of later tokens is the behaviour policy's: as long as a batch is fresh, the student's own. Proofs: values and gradients against a naive sum over spans and enumerated ranks; teacher =
 student gives zero.
 """
 
 from __future__ import annotations
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
-from agentdistill.learner.losses import Objective
+from agentdistill.learner.losses import Objective, PolicyGradient
 from agentdistill.learner.vocabularies import SpanDistance
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import ScoreRequest
+from agentdistill_losses.blend import Blend, always
+from agentdistill_losses.opd import reverse_kl_advantage
 from agentdistill_losses.skew import rounded_sign
 from agentdistill_losses.sorting import SortedProbabilities
 
 
 class UldConfig(PluginConfig):
-    """The distance of the sorted probabilities. No options."""
+    """The distance of the sorted probabilities.
+
+    Attributes:
+        sampled: coefficient of the policy gradient on the sampled tokens, which teaches what to say; 0 is the distance
+            alone, as other code has it.
+    """
+
+    sampled: float = Field(default=0.0, ge=0.0)
 
 
 def sorted_distance(q: Tensor, p: Tensor) -> Tensor:
@@ -72,4 +84,8 @@ class UldLoss:
     @property
     def objective(self) -> Objective:
         """ULD at every span."""
-        return SpanDistance(universal, SortedProbabilities())
+        distance = SpanDistance(universal, SortedProbabilities())
+        if not self.config.sampled:
+            return distance
+        factor = self.config.sampled
+        return Blend([(always, distance), (lambda t: factor * always(t), PolicyGradient(reverse_kl_advantage))])

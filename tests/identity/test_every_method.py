@@ -47,7 +47,7 @@ WITH: dict[str, dict[str, Any]] = {
     "loss/kdrl": {**GROUPS, "advantage.type": "grpo", "loss.beta": 1.0, "rollout.tasks_per_step": 16},
     "loss/soft-log": {"rollout.tasks_per_step": 96},
     "loss/opsd": {"loss.clip": 5.0},  # its page: the default bound is for long thoughts
-    "loss/uld": {"loss.sampled": 1.0},  # its page: alone it teaches how sure to be, and nothing to say
+    "loss/uld": {"loss.sampled": 5.0},  # its page: alone it teaches how sure to be, and nothing to say
     "loss/uni-opd": {**GROUPS, "rollout.tasks_per_step": 16},
     "filter/outcomes": {"rollout.tasks_per_step": 24, "rollout.samples_per_task": 8},
     "step-weight/sage": {"reward.type": "verdicts"},

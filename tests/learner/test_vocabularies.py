@@ -144,6 +144,17 @@ def test_a_student_learns_from_a_teacher_of_another_family(name):
     assert np.isfinite(values).all() and values[-1] < values[0]
 
 
+def test_uld_goes_with_the_sampled_tokens():
+    """What the distance cannot teach, content, the sampled tokens do; both cross."""
+    student, other, context = loaded(word_level(), 1), loaded(byte_level(), 2), append()
+    episodes = [conversation(student, context)]
+    teacher = crossed(student, teacher_of(other), context)
+    both = step(student, UldLoss(UldConfig(sampled=5.0)), teacher, episodes)
+    distance, sampled = (step(student, LOSSES[name](), teacher, episodes) for name in ("uld", "sampled"))
+    assert both[0] == pytest.approx(distance[0] + 5.0 * sampled[0], rel=1e-5)
+    torch.testing.assert_close(both[1], distance[1] + 5.0 * sampled[1], rtol=1e-3, atol=1e-6)
+
+
 def test_dead_tokens_are_counted_and_spans_are_whole():
     student, other, context = loaded(word_level(), 1), loaded(byte_level(), 2), append()
     broken = student.tokenizer.convert_tokens_to_ids("<0xFF>")
