@@ -144,6 +144,8 @@ class Launched:
         )
 
     def _tail(self) -> str:
+        if not self.log.is_file():
+            return "its log is gone."
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if "Error" in line and "Traceback" not in line]
         return " ".join(" ".join((errors or lines)[-3:]).split())[-LAST:]
