@@ -17,8 +17,8 @@ compared at every token, and gives the numbers of `opd` with `divergence = "uld"
 Differs from the paper, which compares the i-th token with the i-th after cutting the longer text off: spans are GOLD's.
 Differs from GOLD as TRL 1.16 releases it, whose default merge reads each distribution one position late (after the
 token it should predict); given the right ones, TRL's numbers are these (`scripts/check_uld_against_trl.py`). The factor
-of later tokens is the behaviour policy's: as long as a batch is fresh, the student's own. Proofs: values and gradients against a naive sum over spans and enumerated ranks; teacher =
-student gives zero.
+of later tokens is the behaviour policy's: as long as a batch is fresh, the student's own. Proofs: values and gradients
+against a naive sum over spans and enumerated ranks; teacher = student gives zero.
 """
 
 from __future__ import annotations
