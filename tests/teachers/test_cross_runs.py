@@ -130,6 +130,8 @@ def test_the_plan_says_what_is_aligned(make, folder):
     told = " ".join(lines)
     assert "100.0% of the text tokens are in spans of the same bytes" in told
     assert "reads 6 rows where the student has 2" in told
+    tested = make("tested", run.resolved.values["teacher"], loss__type="gold", run__self_test=True)
+    assert any("teacher = the student" in line for line in preflight(tested.parts)[1])
     plain = make("same", {"type": "cross", "teacher": inside("starter-teacher")})
     assert any("passed through" in line for line in preflight(plain.parts)[1])
 
