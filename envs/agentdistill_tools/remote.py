@@ -20,6 +20,22 @@ _STARTING = 120.0
 """Seconds in which a process has to start and import what a function needs, whatever the deadline of its calls."""
 
 
+class Beginning(str):
+    """The beginning of a result.
+
+    Attributes:
+        left_out: characters of the result that were not sent.
+    """
+
+    left_out: int
+
+    def __new__(cls, text: str, left_out: int = 0) -> Beginning:
+        """Makes it of a text and of how much follows."""
+        made = super().__new__(cls, text)
+        made.left_out = left_out
+        return made
+
+
 class Helper:
     """One helper process: started by the first call, started again after one that had to be killed.
 
@@ -64,9 +80,7 @@ class Helper:
             raise ToolError(f"the call took longer than {seconds:g} s and was stopped")
         if "error" in response:
             raise (WrongArguments if response.get("arguments") else ToolError)(response["error"])
-        text: str = response["result"]
-        left_out = response["length"] - len(text)
-        return f"{text}\n[{left_out} more characters]" if left_out else text
+        return Beginning(response["result"], response["length"] - len(response["result"]))
 
     def close(self) -> None:
         """Ends the process. The next call starts another one."""

@@ -12,13 +12,16 @@ from agentdistill.plugins.suggest import hint
 from agentdistill_tools.calculator import calculator
 from agentdistill_tools.config import ToolsConfig
 from agentdistill_tools.formats import Call
-from agentdistill_tools.remote import Helper
+from agentdistill_tools.remote import Beginning, Helper
 from agentdistill_tools.sandbox.limits import PythonConfig
 from agentdistill_tools.sandbox.probe import find_jail
 from agentdistill_tools.sandbox.run import Ending, Outcome, run_python
 from agentdistill_tools.tool import Tool, ToolError, WrongArguments, function_tool
 
 BUILT_IN = ("python", "calculator")
+
+_END = 1000
+"""Characters of the end of a failed program's output that are always shown: the traceback, or why it was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Toolbox:
         try:
             return Called(self._shown(tool.call(call.arguments)))
         except PythonFailed as error:
-            return Called(self._shown(str(error)), True)
+            return Called(self._shown(str(error), end=_END), True)
         except ToolError as error:
             return Called(self._shown(f"Error: {error}"), True, not isinstance(error, WrongArguments))
         except AgentDistillError:
@@ -124,7 +127,11 @@ class Toolbox:
         try:
             function = getattr(importlib.import_module(module), attribute)
         except Exception as error:
-            raise PluginError(f"The tool `{name}` cannot be imported.", f"{type(error).__name__}: {error}.") from error
+            raise PluginError(
+                f"The tool `{name}` cannot be imported.",
+                f"{type(error).__name__}: {error}.",
+                "Correct `env.tools`, or install its package here.",
+            ) from error
 
         def call(arguments: Mapping[str, Any]) -> str:
             request = {"target": name, "arguments": dict(arguments)}
@@ -133,11 +140,18 @@ class Toolbox:
 
         return function_tool(function, call)
 
-    def _shown(self, text: str) -> str:
+    def _shown(self, text: str, end: int = 0) -> str:
+        """A text without what is too much; of a longer one the last `end` characters, which say what went wrong."""
         most = self._config.output_chars
+        left_out = text.left_out if isinstance(text, Beginning) else 0
         if len(text) > most:
-            text = f"{text[:most]}\n[{len(text) - most} more characters are not shown]"
-        return text
+            end = min(end, most // 2)
+            left_out += len(text) - most
+            text, last = text[: most - end], text[len(text) - end :]
+        else:
+            last = ""
+        note = f"\n[{left_out} more characters are not shown]" if left_out else ""
+        return text + note + (f"\n{last}" if last else "")
 
 
 class PythonFailed(ToolError):

@@ -94,7 +94,7 @@ def test_tools_that_misbehave_are_observations(own: Toolbox) -> None:
     assert raised.failed and raised.accepted and raised.text == "Error: LookupError: no such thing: ü"
     assert "ended the process" in own.call(Call("exits", {})).text
     flood = own.call(Call("floods", {}))
-    assert not flood.failed and len(flood.text) < 8200 and "more characters are not shown" in flood.text
+    assert not flood.failed and flood.text == "y" * 8000 + "\n[9992000 more characters are not shown]"
     assert own.call(Call("prints", {})).text == "said"
     own.call(Call("surrogates", {})).text.encode("utf-8", "replace")
     assert own.call(Call("total", {"numbers": [1]})).text == "1.0"
@@ -180,10 +180,25 @@ def test_the_calculator_answers_or_refuses_anything(text: str) -> None:
         assert str(error)
 
 
+@pytest.mark.parametrize(
+    ("code", "end"),
+    [
+        ("while True: print('x' * 1000)", "[stopped: it printed more than 16384 bytes]"),
+        ("print('x' * 12000); 1 / 0", "ZeroDivisionError: division by zero\n[exit status 1]"),
+    ],
+)
+def test_why_a_program_failed_is_shown_however_much_it_printed(code: str, end: str) -> None:
+    box = Toolbox(ToolsConfig(tools=("python",)))
+    called = box.call(Call("python", {"code": code}))
+    box.close()
+    assert called.failed and len(called.text) < 8100
+    assert called.text.endswith(end) and "more characters are not shown]\n" in called.text
+
+
 def test_mcp_tools_are_tools_like_any_other() -> None:
     threads = threading.active_count()
     server = McpServerConfig(command=sys.executable, args=(TOY,), tools=("add", "fails", "sleeps", "floods"))
-    box = Toolbox(ToolsConfig(tools=("calculator",), mcp={"toy": server}, tool_seconds=20.0))
+    box = Toolbox(ToolsConfig(tools=("calculator",), mcp={"toy": server}, tool_seconds=120.0))
     try:
         assert box.names == ["calculator", "add", "fails", "sleeps", "floods"]
         schema = box.schemas()[1]["function"]
