@@ -13,9 +13,10 @@ are looked up once, at the first turn.
 
 Nothing of a task that is evaluated is ever shown. Before an evaluation plays, and before a run with an `eval.panel`
 does anything at all, the policy is told the panel's tasks and holds out every episode of them, and by default every
-episode of their splits (`held_out`); besides, in evaluation and training alike, it never shows an episode of the very task that is being played, under whatever split, nor with
-`twins = "drop"` one that began with the same observation and goal. Each step is checked again when it is shown. The
-result of an evaluation says how many episodes were held out.
+episode of their splits (`held_out`). Besides, in evaluation and training alike, it never shows an episode of the very
+task that is being played, nor of its key and goal under another split, nor with `twins = "drop"` one that began with
+the same observation and goal. Each step is checked again when it is shown. The result of an evaluation says how many
+episodes were held out.
 
 Source: In-Context Distillation with Self-Consistency Cascades, arXiv 2512.02543. Deviations: the paper also looks up by
 a plan that the agent writes first, which costs a call more, and uses embeddings; here the last actions stand in its
