@@ -19,8 +19,7 @@ tokens that still have a gradient, which is monotone in both bounds; `mass = "va
 as the released code has. (b) The released code raises the lower bound first and asks for a positive-to-negative ratio
 of 1 (a share of 0.5), with other limits: `order = "low-first"`.
 
-Proofs: tests/surrogates/test_bapo.py (terminates, target met or limits reached, monotone, all-positive batch keeps the
-initial bounds, never moves more than needed).
+Proofs: tests/surrogates/test_bapo.py (ends, target met or limits reached, monotone, never moves more than needed).
 """
 
 from __future__ import annotations
