@@ -30,7 +30,7 @@ def doctor(recipe: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """
     registry = load_registry(plugins)
     resolved = resolve(recipe, plugins, registry)
-    resolved.require("env", "student", "teacher", "loss")
+    resolved.require("env", "student")
     from agentdistill.cli.quiet import quiet_loading
     from agentdistill.training.assembly import Parts
 
@@ -108,9 +108,13 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
         return f"{config.engine.type}, {parts.engine.context_length:,} tokens of context"
 
     def teacher() -> str:
+        if parts.tutor is None:
+            return "none is asked"
         return f"{parts.teacher.fingerprint}: {', '.join(sorted(parts.teacher.capabilities))}"
 
     def loss() -> str:
+        if config.loss is None:
+            return "none: rewards or turns to imitate teach alone"
         return f"asks the teacher for {parts.loss.request}"
 
     def curriculum() -> str:
@@ -125,6 +129,11 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
         from agentdistill.training.preflight import self_score as measure
 
         return f"|Δ| {measure(test).max_abs:.0e}"
+
+    def relied_on() -> str:
+        from agentdistill.training.preflight import own_checks
+
+        return " · ".join(" ".join(line.split()) for line in own_checks(test)) or "teacher and engine have none"
 
     from agentdistill.selftest import CHECKS, SelfTest
 
@@ -141,6 +150,7 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
         ("loss", loss),
         ("curriculum", curriculum),
         ("self-score", self_score),
+        ("own checks", relied_on),
         *((name, _timed(check, test)) for name, check in CHECKS.items()),
     ]
 

@@ -25,6 +25,20 @@ def self_score(test: SelfTest) -> SelfCheck:
     return check_self_score(parts.student, test.material.played, batch_tokens=parts.config.optim.micro_batch_tokens)
 
 
+def own_checks(test: SelfTest) -> list[str]:
+    """What teacher and engine find when they are asked whether they can be relied on, with a few turns of the student.
+
+    Raises:
+        AgentDistillError: one of them cannot.
+    """
+    parts = test.parts
+    asked = check_teacher(parts.tutor, test.material.played) if parts.tutor is not None else []
+    lines = [f"teacher  {line}" for line in asked]
+    if hasattr(parts.engine, "check"):
+        lines += [f"engine   {line}" for line in parts.engine.check(test.material.played)]
+    return lines
+
+
 def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
     """The self-score check, those of teacher and engine, and the self-test unless `run.self_test` is false.
 
@@ -39,10 +53,7 @@ def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
     """
     test = SelfTest(parts)
     check = self_score(test)
-    asked = check_teacher(parts.tutor, test.material.played) if parts.tutor is not None else []
-    lines = [f"teacher  {line}" for line in asked]
-    if hasattr(parts.engine, "check"):
-        lines += [f"engine   {line}" for line in parts.engine.check(test.material.played)]
+    lines = own_checks(test)
     if not parts.config.run.self_test:
         return check, [*lines, "check    the self-test was skipped (run.self_test)"]
     return check, lines + [f"check    {outcome}" for outcome in self_test(test)]
