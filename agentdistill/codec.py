@@ -317,7 +317,17 @@ def trajectory_from_dict(data: Mapping[str, Any]) -> Trajectory:
     )
 
 
-_SCORE_ARRAYS = ("sampled_logprob", "valid", "topk_ids", "topk_logprobs", "entropy", "confidence", "source", "span", "rest")
+_SCORE_ARRAYS = (
+    "sampled_logprob",
+    "valid",
+    "topk_ids",
+    "topk_logprobs",
+    "entropy",
+    "confidence",
+    "source",
+    "span",
+    "rest",
+)
 
 
 def scores_to_dict(scores: TeacherScores) -> dict[str, Any]:
