@@ -11,7 +11,8 @@ filter `scored`).
 
 Defaults: those of the released configuration (one demonstration, no thoughts, feedback only without one). The paper's
 objective: `opd` with support "student-topk" (100, 20 with rich feedback) and a tail, RKL, FKL or JSD; its teacher:
-`self` with "ema" (0.05, rich 0.01) or "trust-region"; lr 1e-5 (rich 1e-6), 8 episodes per task. Instance-level: the plan warns.
+`self` with "ema" (0.05, rich 0.01) or "trust-region"; lr 1e-5 (rich 1e-6), 8 episodes per task.
+Instance-level: the plan warns.
 Differs from released code: there a response is one text and its error message; here an episode is a list of actions,
 and the words around them are ours. A guided or replayed turn of a sibling is part of its demonstration.
 Proofs: a sibling, never itself; silence gives no scores; observations after failing actions; thoughts are stripped.
