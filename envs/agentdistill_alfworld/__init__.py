@@ -72,6 +72,11 @@ def agentdistill_register_recipes(register):
         f"{_HERE}:recipes/demo.toml",
         summary="the short schedule of scripts/demo; a layer",
     )
+    register(
+        "demo-long",
+        f"{_HERE}:recipes/demo-long.toml",
+        summary="thirty CPU minutes instead of five; a layer over the demo",
+    )
 
 
 @hookimpl
