@@ -77,6 +77,9 @@ def test_envs_check(run, install):
 
 
 def test_envs_check_says_once_what_is_missing(run, monkeypatch, tmp_path):
+    from agentdistill_scienceworld import jvm
+
+    monkeypatch.setattr(jvm, "_shared", {})  # another test of this process may have started one
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     for arguments, says in (

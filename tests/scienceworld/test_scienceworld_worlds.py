@@ -106,9 +106,13 @@ def test_names_are_remembered_for_a_command_and_their_words_for_longer(env):
 def test_words_are_forgotten_when_they_are_many(env, monkeypatch):
     env.reset(options={"task": "melt/0"})
     before = [env.step(command) for command in PLANTING]
+    words = env._simulator.jvm._words
+    words.put("what nobody says", words.values().iterator().next())
+    env.reset(options={"task": "melt/0"})
+    assert words.containsKey("what nobody says")
     monkeypatch.setattr(jvm, "_MOST_WORDS", 0)
     env.reset(options={"task": "melt/0"})
-    assert env._simulator.jvm._words.size() < 500
+    assert not words.containsKey("what nobody says")
     assert [env.step(command) for command in PLANTING] == before
 
 
