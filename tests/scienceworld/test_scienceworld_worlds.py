@@ -107,12 +107,12 @@ def test_words_are_forgotten_when_they_are_many(env, monkeypatch):
     env.reset(options={"task": "melt/0"})
     before = [env.step(command) for command in PLANTING]
     words = env._simulator.jvm._words
-    words.put("what nobody says", words.values().iterator().next())
+    words["what nobody says"] = words[next(iter(words))]
     env.reset(options={"task": "melt/0"})
-    assert words.containsKey("what nobody says")
+    assert "what nobody says" in words
     monkeypatch.setattr(jvm, "_MOST_WORDS", 0)
     env.reset(options={"task": "melt/0"})
-    assert not words.containsKey("what nobody says")
+    assert "what nobody says" not in words
     assert [env.step(command) for command in PLANTING] == before
 
 
