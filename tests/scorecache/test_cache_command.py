@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_store import FULL, some_scores
+from test_score_store import FULL, some_scores
 from test_teachers import cached, episodes, local
 
 from agentdistill.cli.group import cli

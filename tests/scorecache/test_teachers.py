@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_episodes import make_episode
-from test_store import same
+from test_score_store import same
 from tiny import tiny_model, tiny_tokenizer
 
 from agentdistill.errors import ConfigError, DataError, TokenizationError
