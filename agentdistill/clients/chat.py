@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from agentdistill.clients.answers import AnswerCache
-from agentdistill.clients.errors import EndpointError, SpentError, cleaner, refused
+from agentdistill.clients.errors import EndpointError, SpentError, given_up
 from agentdistill.clients.messages import ChatAnswer, ChatRequest, read_answer
-from agentdistill.clients.retry import retry_after, wait_before
-from agentdistill.clients.running import run_async
+from agentdistill.clients.retry import wait_before
+from agentdistill.clients.running import run_all, run_async
+from agentdistill.clients.sending import Sender
 from agentdistill.clients.settings import EndpointConfig
 from agentdistill.clients.usage import Usage
-from agentdistill.errors import import_extra
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +40,11 @@ class ChatClient:
     """
 
     def __init__(self, config: EndpointConfig) -> None:
-        self._http: Any = import_extra("httpx2", "api", "a client of an endpoint")
+        self._sender = Sender(config, "a client of an endpoint")
         self.config = config
         self.usage = Usage(config.price_in, config.price_out)
         folder = config.folder()
         self.cache = AnswerCache(folder) if folder is not None else None
-        key = config.key()
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._clean = cleaner(key)
 
     def __repr__(self) -> str:
         return f"ChatClient({self.config.model!r} at {self.config.url})"
@@ -88,17 +85,9 @@ class ChatClient:
         return [found[identity] for identity in identities]
 
     async def _ask_all(self, requests: list[tuple[str, ChatRequest]]) -> list[ChatAnswer]:
-        limits = self._http.Limits(max_connections=self.config.concurrency)
-        timeout = self._http.Timeout(self.config.timeout)
-        async with self._http.AsyncClient(limits=limits, timeout=timeout, follow_redirects=False) as http:
-            lane = _Lane(asyncio.Semaphore(self.config.concurrency))
-            tasks = [asyncio.ensure_future(self._ask(http, lane, *request)) for request in requests]
-            try:
-                return await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        lane = _Lane(asyncio.Semaphore(self.config.concurrency))
+        async with self._sender.connect() as http:
+            return await run_all(self._ask(http, lane, *request) for request in requests)
 
     async def _ask(self, http: Any, lane: _Lane, identity: str, request: ChatRequest) -> ChatAnswer:
         async with lane.slots:
@@ -135,40 +124,24 @@ class ChatClient:
                 retry_after=error.retry_after,
             ) from error
         if attempt > self.config.retries:
-            times = f"after {attempt} attempts" if attempt > 1 else "and is not asked again (retries = 0)"
-            raise EndpointError(
-                error.what.rstrip(".") + f", {times}.", error.why, error.do, status=error.status, transient=True
-            ) from error
+            raise given_up(error, attempt) from error
         return wait_before(attempt, identity, self.config.max_wait, error.retry_after)
 
     async def _send(self, http: Any, request: ChatRequest) -> ChatAnswer:
         """One attempt."""
         config = self.config
-        url = f"{config.url}/chat/completions"
         self.usage.sent += 1
-        try:
-            async with asyncio.timeout(config.timeout):
-                response = await http.post(url, json=request.payload(config), headers=self._headers)
-        except (TimeoutError, self._http.TimeoutException) as error:
-            raise EndpointError(
-                f"{config.url} did not answer within {config.timeout:g} s.",
-                f"The model `{config.model}` was asked for at most {request.max_tokens or config.max_tokens} tokens.",
-                "Raise timeout, or lower concurrency or max_tokens.",
-                transient=True,
-            ) from error
-        except self._http.HTTPError as error:
-            raise EndpointError(
-                f"{config.url} cannot be reached.",
-                f"{type(error).__name__}: {self._clean(str(error)).rstrip('.') or 'the connection broke'}.",
-                "Check that the server runs and that the address is right.",
-                transient=True,
-            ) from error
-        if response.status_code != 200:
-            text = self._clean(response.text)
-            raise refused(
-                config.url, config.model, response.status_code, text, config.key_variable, retry_after(response.headers)
-            )
-        return read_answer(response.content, config.url, self._clean)
+        asked = f"The model `{config.model}` was asked for at most {request.max_tokens or config.max_tokens} tokens."
+        body = await self._sender.send(
+            http,
+            "POST",
+            f"{config.url}/chat/completions",
+            request.payload(config),
+            config.timeout,
+            named=config.url,
+            late=(asked, "Raise timeout, or lower concurrency or max_tokens."),
+        )
+        return read_answer(body, config.url, self._sender.clean)
 
     def _check_budget(self) -> None:
         budget = self.config.budget

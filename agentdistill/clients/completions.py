@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agentdistill.clients.breaker import CircuitBreaker
-from agentdistill.clients.errors import EndpointError, cleaner, refused, server_words
-from agentdistill.clients.retry import retry_after, wait_before
-from agentdistill.clients.running import run_async
+from agentdistill.clients.errors import EndpointError, given_up, server_words
+from agentdistill.clients.retry import wait_before
+from agentdistill.clients.running import run_all, run_async
+from agentdistill.clients.sending import Advise, Sender
 from agentdistill.clients.server_settings import ServerConfig
-from agentdistill.errors import import_extra
 from agentdistill.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -29,9 +29,6 @@ _GET_SECONDS = 30.0
 _T = TypeVar("_T")
 Read = Callable[[Mapping[str, Any], int], _T]
 """Takes the decoded answer to a request apart, given the request's number; raises `BadReply`."""
-
-Advise = Callable[[int, str], str | None]
-"""What to do about a refusal, by its status and the server's words; None leaves it to the general advice."""
 
 
 class BadReply(EndpointError):
@@ -76,13 +73,9 @@ class CompletionsClient:
     """
 
     def __init__(self, config: ServerConfig, advise: Advise | None = None) -> None:
-        self._http: Any = import_extra("httpx2", "api", "a client of a server")
+        self._sender = Sender(config, "a client of a server", advise)
         self.config, self.counts = config, Counts()
         self.breaker = CircuitBreaker(config.trip, config.rest)
-        self._advise = advise or (lambda status, words: None)
-        key = config.key()
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._clean = cleaner(key)
 
     def __repr__(self) -> str:
         return f"CompletionsClient({self.config.url})"
@@ -135,14 +128,8 @@ class CompletionsClient:
         if self.breaker.open and not await self._recovered():
             return [self._left_alone() for _ in bodies]
         slots = asyncio.Semaphore(self.config.concurrency)
-        async with self._connect() as http:
-            tasks = [asyncio.ensure_future(self._ask(http, slots, body, i, read)) for i, body in enumerate(bodies)]
-            try:
-                return await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        async with self._sender.connect() as http:
+            return await run_all(self._ask(http, slots, body, i, read) for i, body in enumerate(bodies))
 
     async def _recovered(self) -> bool:
         if not self.breaker.rested:
@@ -153,12 +140,6 @@ class CompletionsClient:
             self.breaker.failure()
             return False
         return True
-
-    def _connect(self) -> Any:
-        limits = self._http.Limits(max_connections=self.config.concurrency)
-        # Reading the certificates takes 20 ms, and plain http has none to check; redirects are not followed.
-        verify = self.config.url.startswith("https:")
-        return self._http.AsyncClient(limits=limits, timeout=None, follow_redirects=False, verify=verify)
 
     async def _ask(
         self, http: Any, slots: asyncio.Semaphore, body: Mapping[str, Any], number: int, read: Read[_T]
@@ -179,7 +160,10 @@ class CompletionsClient:
                     if not isinstance(error, BadReply):
                         self.breaker.failure()
                     if attempt > config.retries:
-                        return _given_up(error, attempt)
+                        last = given_up(error, attempt)
+                        if isinstance(error, BadReply):  # one that keeps coming is raised; no answer is an outage
+                            raise BadReply(last.what, last.why, last.do, transient=False) from error
+                        return last
                     asked = error.retry_after
                     asked = asked if asked is None else min(asked, config.max_wait)
                     pause = wait_before(attempt, digest([number, config.url]), config.max_wait, asked)
@@ -193,39 +177,14 @@ class CompletionsClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def _call(self, method: str, address: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
-        async with self._connect() as http:
+        async with self._sender.connect() as http:
             return await self._send(http, method, address, body, timeout)
 
     async def _send(self, http: Any, method: str, address: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
         """One attempt."""
-        config = self.config
-        try:
-            async with asyncio.timeout(timeout):
-                response = await http.request(method, address, json=body, headers=self._headers)
-        except (TimeoutError, self._http.TimeoutException) as error:
-            raise EndpointError(
-                f"{address} did not answer within {timeout:g} s.",
-                f"At most {config.concurrency} requests were under way.",
-                "Raise timeout, or lower concurrency.",
-                transient=True,
-            ) from error
-        except self._http.HTTPError as error:
-            raise EndpointError(
-                f"{address} cannot be reached.",
-                f"{type(error).__name__}: {self._clean(str(error)).rstrip('.') or 'the connection broke'}.",
-                "Check that the server runs and that the address is right.",
-                transient=True,
-            ) from error
-        if response.status_code != 200:
-            text = self._clean(response.text)
-            failure = refused(
-                address, str(config.model), response.status_code, text, config.key_variable,
-                retry_after(response.headers),
-            )  # fmt: skip
-            failure.do = self._advise(response.status_code, server_words(text)) or failure.do
-            failure.args = (" ".join(part for part in (failure.what, failure.why, failure.do) if part),)
-            raise failure
-        return _decoded(response.content, address, self._clean)
+        late = (f"At most {self.config.concurrency} requests were under way.", "Raise timeout, or lower concurrency.")
+        reply = await self._sender.send(http, method, address, body, timeout, named=address, late=late)
+        return _decoded(reply, address, self._sender.clean)
 
     def _left_alone(self) -> EndpointError:
         config = self.config
@@ -245,15 +204,6 @@ def _decoded(body: bytes, address: str, clean: Callable[[str], str]) -> Any:
     except ValueError as error:
         words = clean(server_words(body[:2000].decode("utf-8", "replace")))
         raise BadReply(f"The answer of {address} is not JSON, or cut off.", f"It begins: {words!r}.") from error
-
-
-def _given_up(error: EndpointError, attempts: int) -> EndpointError:
-    """The failure of the last attempt: a bad answer that keeps coming is raised, no answer is an outage."""
-    times = f"after {attempts} attempts" if attempts > 1 else "and is not asked again (retries = 0)"
-    what = error.what.rstrip(".") + f", {times}."
-    if isinstance(error, BadReply):
-        raise BadReply(what, error.why, error.do, transient=False) from error
-    return EndpointError(what, error.why, error.do, status=error.status, transient=True, retry_after=error.retry_after)
 
 
 def _prompt_tokens(value: Any) -> int:

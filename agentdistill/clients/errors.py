@@ -42,19 +42,40 @@ class SpentError(EndpointError, BudgetSpent):
 
 
 def refused(
-    url: str, model: str, status: int, body: str, key_variable: str | None, retry_after: float | None = None
+    url: str,
+    model: str,
+    status: int,
+    said: str,
+    key_variable: str | None,
+    retry_after: float | None = None,
+    advice: str | None = None,
 ) -> EndpointError:
-    """The error for an answer with a status other than 200. `body` has been cleaned of the key."""
-    said = server_words(body)
-    do = _advice(status, key_variable)
+    """The error for an answer with a status other than 200.
+
+    Args:
+        url: who answered.
+        model: who was asked for.
+        status: of the answer.
+        said: the server's words, cleaned of the key.
+        key_variable: environment variable of the key, None when none was sent.
+        retry_after: seconds the endpoint asked to wait.
+        advice: what to do; None is the general advice for the status.
+    """
     return EndpointError(
         f"{url} answered {status} to a request for the model `{model}`.",
         f"It says: {said}" if said else "It gives no reason.",
-        do,
+        advice or _advice(status, key_variable),
         status=status,
         transient=status in TRANSIENT,
         retry_after=retry_after,
     )
+
+
+def given_up(error: EndpointError, attempts: int) -> EndpointError:
+    """The failure of the last attempt, as what all of them came to."""
+    times = f"after {attempts} attempts" if attempts > 1 else "and is not asked again (retries = 0)"
+    what = error.what.rstrip(".") + f", {times}."
+    return EndpointError(what, error.why, error.do, status=error.status, transient=True, retry_after=error.retry_after)
 
 
 def _advice(status: int, key_variable: str | None) -> str:

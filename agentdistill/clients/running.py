@@ -1,10 +1,10 @@
-"""Running a coroutine from ordinary code."""
+"""Running coroutines: from ordinary code, and side by side."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -31,3 +31,14 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     if failures:
         raise failures[0]
     return results[0]
+
+
+async def run_all(work: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Runs coroutines side by side; when one fails, the others are stopped before its error is passed on."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

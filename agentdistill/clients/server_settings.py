@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import Field, field_validator
 
 from agentdistill.clients.address import base_address
-from agentdistill.errors import ConfigError
 from agentdistill.plugins import PluginConfig
 
 
@@ -45,20 +42,3 @@ class ServerConfig(PluginConfig):
     def root(self) -> str:
         """The address without the version at its end, where a server's health lives."""
         return self.url.removesuffix("/v1")
-
-    def key(self) -> str | None:
-        """The key, read from the environment now.
-
-        Raises:
-            ConfigError: `key_variable` names a variable that is not set.
-        """
-        if self.key_variable is None:
-            return None
-        key = os.environ.get(self.key_variable, "").strip()
-        if not key:
-            raise ConfigError(
-                f"The environment variable {self.key_variable} is not set.",
-                f"It should hold the key for {self.url}.",
-                "Set it, or remove key_variable if the server needs no key.",
-            )
-        return key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 
 from agentdistill.cache import cache_directory
 from agentdistill.clients.address import base_address
-from agentdistill.errors import ConfigError
 from agentdistill.plugins import PluginConfig
 
 
@@ -76,23 +74,6 @@ class EndpointConfig(PluginConfig):
         if self.budget is not None and (self.price_in is None or self.price_out is None):
             raise ValueError("a budget needs price_in and price_out: without prices nobody knows what was spent")
         return self
-
-    def key(self) -> str | None:
-        """The key, read from the environment now.
-
-        Raises:
-            ConfigError: `key_variable` names a variable that is not set.
-        """
-        if self.key_variable is None:
-            return None
-        key = os.environ.get(self.key_variable, "").strip()
-        if not key:
-            raise ConfigError(
-                f"The environment variable {self.key_variable} is not set.",
-                f"It should hold the key for {self.url}.",
-                "Set it, or remove key_variable if the endpoint needs no key.",
-            )
-        return key
 
     def folder(self) -> Path | None:
         """Where answers are kept, or None."""

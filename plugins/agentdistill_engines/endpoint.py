@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentdistill.clients import ChatAnswer, ChatClient, ChatRequest, EndpointConfig, EndpointError
 from agentdistill.clients.completions import CompletionsClient
-from agentdistill.clients.running import run_async
+from agentdistill.clients.running import run_all, run_async
 from agentdistill.clients.server_settings import ServerConfig
 from agentdistill.engines.base import Generation, GenerationRequest, Sampling
 from agentdistill.errors import ConfigError, PluginError
@@ -146,13 +146,7 @@ class EndpointAgent:
                     raise
                 return self._generation(answer)
 
-        tasks = [asyncio.ensure_future(one(request)) for request in asked]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return await run_all(one(request) for request in asked)
 
     def _generation(self, answer: ChatAnswer) -> Generation:
         text = answer.text
