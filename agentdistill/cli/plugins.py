@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentdistill.cli.columns import columns
+from agentdistill.cli.columns import columns, prose
 from agentdistill.cli.recipe import plugin_option, split_plugins
 from agentdistill.errors import PluginError
 from agentdistill.plugins.kinds import KINDS
@@ -44,11 +44,19 @@ def list_plugins(plugins: tuple[str, ...], kind: str | None, as_json: bool) -> N
         click.echo(json.dumps({"registrations": rows, "plugins": owners}, indent=2, ensure_ascii=False))
         return
     order = list(KINDS)
-    cells = [
-        (e.kind, e.name, e.distribution or f"-p {e.plugin.name if e.plugin else ''}", _version(e), e.summary)
-        for e in sorted(entries, key=lambda e: (order.index(e.kind), e.name))
-    ]
-    click.echo(columns(("KIND", "NAME", "DISTRIBUTION", "VERSION", "SUMMARY"), cells))
+    entries = sorted(entries, key=lambda e: (order.index(e.kind), e.name))
+    table = {
+        "KIND": [e.kind for e in entries],
+        "NAME": [e.name for e in entries],
+        "FROM": [_origin(e) for e in entries],
+        "SUMMARY": [e.summary for e in entries],
+    }
+    # What is the same in every row is said once, so that the summaries have room.
+    origins = sorted(set(table["FROM"]))
+    shown = [name for name in table if not (name == "KIND" and kind) and not (name == "FROM" and len(origins) < 2)]
+    click.echo(columns(shown, list(zip(*(table[name] for name in shown), strict=True))))
+    if len(origins) == 1:
+        click.echo(f"\n{len(entries)} from {origins[0]}; `agentdistill plugins show NAME` tells the options of one.")
     for group in clashing.values():
         owners_text = " and ".join(str(entry.plugin) for entry in group)
         click.secho(f"\nclash: the {group[0].kind} `{group[0].name}` is registered by {owners_text}", fg="yellow")
@@ -126,6 +134,11 @@ def _version(entry: Registration) -> str:
     return entry.plugin.version if entry.plugin else ""
 
 
+def _origin(entry: Registration) -> str:
+    name = entry.plugin.name if entry.plugin else ""
+    return f"{entry.distribution} {_version(entry)}".strip() if entry.distribution else f"-p {name}"
+
+
 def _as_dict(entry: Registration, clash: bool) -> dict[str, Any]:
     return {
         "kind": entry.kind,
@@ -164,16 +177,17 @@ def _describe(entry: Registration) -> str:
     if entry.kind in FILE_KINDS:
         return "\n".join([*lines, f"  path    {entry.path()}"])
     lines.append(f"  target  {entry.target}")
-    documentation = inspect.getdoc(entry.load())
-    if documentation:
-        lines += ["", *(f"  {line}".rstrip() for line in documentation.splitlines())]
+    target: Any = entry.load()
+    own, module = inspect.getdoc(target) or "", inspect.getdoc(inspect.getmodule(target)) or ""
+    for text in (module, "" if own in module or own.startswith("See `") else own):  # as on its page in docs/methods
+        lines += ["", prose(text, 2)] if text else []
     model = entry.config_class()
     if not model.model_fields:
         return "\n".join([*lines, "", "  It takes no options."])
     lines += ["", "  Options:"]
     described = field_descriptions(model)
     rows = [(name, kind, default, described.get(name, "")) for name, kind, default in field_rows(model)]
-    lines += [f"    {line}" for line in columns(("KEY", "TYPE", "DEFAULT", "MEANING"), rows).splitlines()]
+    lines += [f"    {line}" for line in columns(("KEY", "TYPE", "DEFAULT", "MEANING"), rows, 4).splitlines()]
     return "\n".join(lines)
 
 
