@@ -31,7 +31,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentdistill.engines.base import Generation, GenerationRequest, Sampling
@@ -55,7 +54,6 @@ class VllmEngine:
     Args:
         config: options.
         model: the student.
-        directory: folder of the run, for the log of a server that the engine starts.
 
     Raises:
         MissingExtraError: vLLM, or the HTTP client for a server, is not installed.
@@ -65,14 +63,14 @@ class VllmEngine:
 
     capabilities: frozenset[str] = frozenset({"top_ids"})
 
-    def __init__(self, config: VllmConfig, model: LoadedModel, directory: Path | None = None) -> None:
+    def __init__(self, config: VllmConfig, model: LoadedModel) -> None:
         self._model = model
         self._way: Way = config.way(model)
         self._numbers: dict[str, float] = {}
         self._tokens = 0
         self._cleanup = ExitStack()
         try:
-            self._backend: Backend = start(config, model, directory, self._cleanup)
+            self._backend: Backend = start(config, model, self._cleanup)
             self._context = _context(self._backend.context_length, config.max_context)
             self._probe = Probe(model, self._context, config.tolerance)
             if self._way != "off" and not (self._backend.fresh and self._way == "weights"):

@@ -35,7 +35,8 @@ class VllmConfig(PluginConfig):
             the student has one and vLLM is a server.
         dtype: what vLLM computes in; by default the student's dtype.
         max_context: most tokens of a row, prompt and response together; by default what the model's config says.
-        folder: where weights for a server are written; a path that the server sees too. By default a temporary folder.
+        folder: where weights for a server are written, and the log of one that the engine starts; a path that the
+            server sees too. By default a temporary folder.
         tolerance: largest difference of a log-probability between vLLM and the learner, nats; by default 1e-3 for
             float32 and 0.15 for 16-bit models. After the first probe ten times its result is the limit, if smaller.
         concurrency: most requests under way at a server.

@@ -34,7 +34,7 @@ class Launched:
         context: most tokens of a row, None for the model's own.
         rank: rank vLLM reserves for an adapter; 0 is none.
         options: command line options of vLLM, with underscores.
-        log: file for what it says.
+        folder: for its log, which is named after its port.
         start_timeout: seconds until it must answer.
         janitor: ends it when the run is killed.
 
@@ -55,14 +55,14 @@ class Launched:
         context: int | None,
         rank: int,
         options: Mapping[str, Any],
-        log: Path,
+        folder: Path,
         start_timeout: float,
         janitor: Janitor,
     ) -> None:
         _require_vllm(python)
         self._janitor = janitor
-        self.log = log
         port = _free_port()
+        self.log = folder / f"vllm-{port}.log"
         self.url = f"http://127.0.0.1:{port}/v1"
         given: dict[str, Any] = {
             "model": source,

@@ -22,13 +22,12 @@ _TAKEN: set[str] = set()
 """Addresses of servers whose weights an engine of this process hands over."""
 
 
-def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanup: ExitStack) -> Backend:
+def start(config: VllmConfig, model: LoadedModel, cleanup: ExitStack) -> Backend:
     """Starts vLLM, or connects to it.
 
     Args:
         config: options.
         model: the student.
-        directory: folder of the run, for the log of a server; None keeps it in a temporary folder.
         cleanup: gets what must be undone when the engine is closed.
 
     Raises:
@@ -45,7 +44,7 @@ def start(config: VllmConfig, model: LoadedModel, directory: Path | None, cleanu
     dtype = config.dtype or str(model.model.dtype).removeprefix("torch.")
     rank = adapter_rank(model) if config.way(model) == "adapter" else 0
     if config.python is not None:
-        return _own_server(config, model, dtype, rank, directory, cleanup)
+        return _own_server(config, model, dtype, rank, cleanup)
     from agentdistill_engines.vllm_inprocess import InProcess
 
     folder = _folder(config, cleanup)
@@ -73,9 +72,7 @@ def _take(url: str, cleanup: ExitStack) -> None:
     cleanup.callback(_TAKEN.discard, url)
 
 
-def _own_server(
-    config: VllmConfig, model: LoadedModel, dtype: str, rank: int, directory: Path | None, cleanup: ExitStack
-) -> Backend:
+def _own_server(config: VllmConfig, model: LoadedModel, dtype: str, rank: int, cleanup: ExitStack) -> Backend:
     from agentdistill_engines.vllm_launch import Launched
     from agentdistill_engines.vllm_server import Server
 
@@ -90,7 +87,7 @@ def _own_server(
         context=config.max_context,
         rank=rank,
         options=config.options,
-        log=(directory or janitor.directory) / "vllm.log",
+        folder=folder,
         start_timeout=config.start_timeout,
         janitor=janitor,
     )
