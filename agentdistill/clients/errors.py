@@ -41,36 +41,6 @@ class SpentError(EndpointError, BudgetSpent):
     """What a client may spend is spent; a run stops with a checkpoint it can be resumed from."""
 
 
-def refused(
-    url: str,
-    model: str,
-    status: int,
-    said: str,
-    key_variable: str | None,
-    retry_after: float | None = None,
-    advice: str | None = None,
-) -> EndpointError:
-    """The error for an answer with a status other than 200.
-
-    Args:
-        url: who answered.
-        model: who was asked for.
-        status: of the answer.
-        said: the server's words, cleaned of the key.
-        key_variable: environment variable of the key, None when none was sent.
-        retry_after: seconds the endpoint asked to wait.
-        advice: what to do; None is the general advice for the status.
-    """
-    return EndpointError(
-        f"{url} answered {status} to a request for the model `{model}`.",
-        f"It says: {said}" if said else "It gives no reason.",
-        advice or _advice(status, key_variable),
-        status=status,
-        transient=status in TRANSIENT,
-        retry_after=retry_after,
-    )
-
-
 def given_up(error: EndpointError, attempts: int) -> EndpointError:
     """The failure of the last attempt, as what all of them came to."""
     times = f"after {attempts} attempts" if attempts > 1 else "and is not asked again (retries = 0)"
@@ -78,7 +48,8 @@ def given_up(error: EndpointError, attempts: int) -> EndpointError:
     return EndpointError(what, error.why, error.do, status=error.status, transient=True, retry_after=error.retry_after)
 
 
-def _advice(status: int, key_variable: str | None) -> str:
+def advice(status: int, key_variable: str | None) -> str:
+    """What to do about a refusal, by its status and the variable of the key that was sent."""
     if status in (401, 403):
         if key_variable is None:
             return "No key was sent: name the environment variable that holds it with key_variable."

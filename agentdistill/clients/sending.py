@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentdistill.clients.errors import EndpointError, cleaner, refused, server_words
+from agentdistill.clients.errors import TRANSIENT, EndpointError, advice, cleaner, server_words
 from agentdistill.clients.retry import retry_after
 from agentdistill.clients.server_settings import ServerConfig
 from agentdistill.clients.settings import EndpointConfig
@@ -92,11 +92,20 @@ class Sender:
                 transient=True,
             ) from error
         if response.status_code != 200:
-            config, status, said = self._config, response.status_code, server_words(self.clean(response.text))
-            wait, advice = retry_after(response.headers), self._advise(status, said)
-            raise refused(named, str(config.model), status, said, config.key_variable, wait, advice)
+            raise self._refusal(named, response)
         content: bytes = response.content
         return content
+
+    def _refusal(self, named: str, response: Any) -> EndpointError:
+        config, status, said = self._config, response.status_code, server_words(self.clean(response.text))
+        return EndpointError(
+            f"{named} answered {status} to a request for the model `{config.model}`.",
+            f"It says: {said}" if said else "It gives no reason.",
+            self._advise(status, said) or advice(status, config.key_variable),
+            status=status,
+            transient=status in TRANSIENT,
+            retry_after=retry_after(response.headers),
+        )
 
 
 def _key(config: EndpointConfig | ServerConfig) -> str | None:
