@@ -57,12 +57,6 @@ def cache() -> None:
     """Look after kept teacher scores (`[teacher] cache = "on"`)."""
 
 
-def _home(folder: str | None) -> Path:
-    from agentdistill.cache import cache_directory
-
-    return Path(folder).expanduser() if folder else cache_directory() / "scores"
-
-
 @cache.command("fill", cls=RecipeCommand)
 @click.argument("recipe", nargs=-1)
 @plugin_option
@@ -108,9 +102,10 @@ def fill(recipe: tuple[str, ...], plugins: tuple[str, ...]) -> None:
 @json_option
 def stats(folder: str | None, as_json: bool) -> None:
     """Say whose scores are kept, how many, and how much room they take."""
+    from agentdistill.scorecache.setup import scores_folder
     from agentdistill.scorecache.upkeep import stats as measure
 
-    home = _home(folder)
+    home = scores_folder(folder)
     found = measure(home)
     if as_json:
         teachers = [
@@ -165,11 +160,12 @@ def prune(
 ) -> None:
     """Make room. Without a limit, --teacher removes all of that teacher's scores."""
     from agentdistill.errors import ConfigError
+    from agentdistill.scorecache.setup import scores_folder
     from agentdistill.scorecache.upkeep import prune as remove
 
     if unused is None and max_size is None and teacher is None:
         raise ConfigError("Nothing says what may go.", "", "Give --unused 30d, --max-size 5GB or --teacher FOLDER.")
-    home = _home(folder)
+    home = scores_folder(folder)
     one = None
     if teacher is not None:
         one = home / teacher
@@ -194,9 +190,10 @@ def prune(
 @json_option
 def verify(folder: str | None, delete: bool, as_json: bool) -> None:
     """Read everything and name what is damaged; the exit code is 1 when something is (and stays)."""
+    from agentdistill.scorecache.setup import scores_folder
     from agentdistill.scorecache.upkeep import verify as check
 
-    home = _home(folder)
+    home = scores_folder(folder)
     checked = check(home, delete=delete)
     damaged = [(f"{pack.parent.name}/{pack.name}", why) for pack, why in checked.damaged]
     if as_json:
