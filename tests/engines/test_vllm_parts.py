@@ -310,10 +310,10 @@ def test_a_server_takes_the_weights_of_one_engine_only():
             with pytest.raises(ConfigError, match="takes no new weights"):
                 VllmEngine(VllmConfig(url=fake.url, max_context=64), loaded())
         with ExitStack() as cleanup:
-            start(VllmConfig(url=fake.url), loaded(), None, cleanup)
+            start(VllmConfig(url=fake.url), loaded(), cleanup)
             with pytest.raises(ConfigError, match="Two models of this run would be put on the one server"):
-                start(VllmConfig(url=fake.url), loaded(seed=2), None, cleanup)
-            start(VllmConfig(url=fake.url, sync="off"), loaded(), None, cleanup)
+                start(VllmConfig(url=fake.url), loaded(seed=2), cleanup)
+            start(VllmConfig(url=fake.url, sync="off"), loaded(), cleanup)
 
 
 def test_the_context_is_the_servers_or_less(monkeypatch):
