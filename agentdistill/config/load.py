@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from agentdistill.config.merge import merge, nest, origin_of, without_none
 from agentdistill.config.problems import Problem, find_problems, raise_problems
 from agentdistill.config.resolved import Origin, ResolvedConfig, leaves
 from agentdistill.config.schema import LISTS, EnvSection, PluginSection, RunConfig, section_kinds
+from agentdistill.config.sections import section_of
 from agentdistill.config.toml import parse_scalar
-from agentdistill.errors import ConfigError
+from agentdistill.errors import ConfigError, PluginError
+from agentdistill.plugins.options import nested_sections
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.plugins.suggest import hint, listing
 
@@ -136,7 +140,7 @@ def _resolve(
     defaults: dict[str, Origin] = {}
     for path, section in config.plugin_sections():
         shown = _shown_path(path, merged)
-        problems += _resolve_plugin(shown, section, registry, _table(values, path), defaults)
+        problems += _resolve_plugin(shown, section.KIND, section, registry, _table(values, path), defaults)
     for name in LISTS:
         if not isinstance(merged.get(name), list):
             values[name] = values[name][0] if values[name] else None
@@ -171,10 +175,15 @@ def _table(values: Any, path: str) -> dict[str, Any]:
 
 
 def _resolve_plugin(
-    path: str, section: PluginSection, registry: PluginRegistry, table: dict[str, Any], defaults: dict[str, Origin]
+    path: str,
+    kind: str,
+    section: PluginSection,
+    registry: PluginRegistry,
+    table: dict[str, Any],
+    defaults: dict[str, Origin],
 ) -> list[Problem]:
     """Validates one plugin section, and fills its plugin's defaults into its table of values."""
-    model = registry.get(section.KIND, section.type).config_class()
+    model = registry.get(kind, section.type).config_class()
     options, shared = section.options(), section.shared()
     given = {**{k: v for k, v in shared.items() if k in model.model_fields and v is not None}, **options}
     validated, problems = find_problems(model, given, path)
@@ -187,7 +196,24 @@ def _resolve_plugin(
             table[key] = value
             for leaf, _ in leaves({key: value}):
                 defaults[f"{path}.{leaf}"] = Origin("plugin default", section.type)
-    return []
+    return _resolve_nested(path, validated, registry, table, defaults)
+
+
+def _resolve_nested(
+    path: str, options: BaseModel, registry: PluginRegistry, table: dict[str, Any], defaults: dict[str, Origin]
+) -> list[Problem]:
+    """Validates the sections of other plugins in a plugin's options, each by its own plugin and at its own path."""
+    problems: list[Problem] = []
+    for within, kind, values in nested_sections(options):
+        own = f"{path}.{within}"
+        section, found = find_problems(section_of(kind), values, own)
+        if section is not None:
+            try:
+                found = _resolve_plugin(own, kind, section, registry, _table(table, within), defaults)
+            except PluginError as error:
+                found = [Problem(f"{own}.type", f"{error.what} {error.why}")]
+        problems += found
+    return problems
 
 
 def _check_evaluation_env(config: RunConfig, registry: PluginRegistry) -> list[Problem]:

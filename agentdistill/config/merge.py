@@ -14,9 +14,9 @@ def merge(
 ) -> tuple[dict[str, Any], dict[str, Origin]]:
     """Deep-merges layers; the last one wins.
 
-    When a layer changes the `type` of a plugin section, the other keys that earlier layers gave to that section
-    are dropped: they were options of another plugin. Of a section that is given several times, a layer may say the
-    position, from 0: `reward.1.weight`; the position after the last adds one.
+    When a layer changes the `type` of a plugin section, or of a table within one, the other keys that earlier layers
+    gave to it are dropped: they were options of another plugin. Of a section that is given several times, a layer may
+    say the position, from 0: `reward.1.weight`; the position after the last adds one.
 
     Args:
         layers: (values, where they came from), first to last.
@@ -42,7 +42,7 @@ def _merge_into(
     typed: frozenset[str],
 ) -> None:
     section = prefix.rstrip(".")
-    if section in typed and "type" in layer and base.get("type", layer["type"]) != layer["type"]:
+    if "type" in layer and base.get("type", layer["type"]) != layer["type"] and _chooses(section, typed):
         base.clear()
         _forget(section, origins)
     for key, value in layer.items():
@@ -60,6 +60,11 @@ def _merge_into(
             _forget(path, origins)
             base[key] = value
             origins[path] = origin
+
+
+def _chooses(path: str, typed: frozenset[str]) -> bool:
+    """Whether the `type` of a table names a plugin: it is a plugin's section, or stands in the options of one."""
+    return path in typed or any(path.startswith(f"{section}.") for section in typed)
 
 
 def _numbered(value: Any) -> bool:

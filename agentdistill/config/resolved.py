@@ -12,13 +12,12 @@ from agentdistill.config.toml import dump
 from agentdistill.errors import ConfigError
 from agentdistill.hashing import digest
 
-NOT_HASHED = frozenset(
-    {"run.name", "run.directory", "run.resume", "run.self_test", "teacher.cache", "teacher.cache_folder"}
+_ASIDE = re.compile(
+    r"run\.(name|directory|resume|self_test)"  # where a run lies, and what is checked before it
+    r"|teacher\.(.+\.)?(cache|cache_folder)"  # where its scores lie, those of a teacher inside another one too
+    r"|(teacher|reward)\.(.+\.)?budget"  # what may be spent: a run that has spent it goes on with more
 )
-"""Keys that say where a run and its scores lie and what is checked before it, not what it is."""
-
-_ALLOWANCE = re.compile(r"(teacher|reward)(\..+)?\.budget")
-"""What may be spent on paid services: a run that has spent it goes on with more."""
+"""Paths of values that do not say what a run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class ResolvedConfig:
     @property
     def hash(self) -> str:
         """Sixteen hex digits over every value that can change the result (not the run's name and directory)."""
-        return digest({path: value for path, value in self.leaves() if _decides(path)})[:16]
+        return digest(_deciding(self.values))[:16]
 
     def to_toml(self, provenance: bool = False) -> str:
         """The configuration as one recipe that resolves to the same values.
@@ -110,14 +109,18 @@ class ResolvedConfig:
         Args:
             other: its `values`.
         """
-        mine, theirs = dict(self.leaves()), dict(leaves(other))
-        paths = [*mine, *(path for path in theirs if path not in mine)]
-        return [p for p in paths if _decides(p) and mine.get(p) != theirs.get(p)]
+        mine, theirs = _deciding(self.values), _deciding(other)
+        return [p for p in [*mine, *(p for p in theirs if p not in mine)] if mine.get(p) != theirs.get(p)]
 
 
-def _decides(path: str) -> bool:
-    """Whether the value at a path can change the result."""
-    return path not in NOT_HASHED and _ALLOWANCE.fullmatch(path) is None
+def _deciding(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values that can change the result, by path; of a list of sections, what of each can."""
+    found = {}
+    for path, value in leaves(values, prefix):
+        if _ASIDE.fullmatch(path) is None:
+            sections = isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
+            found[path] = [_deciding(one, f"{path}.") for one in value] if sections else value
+    return found
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -36,6 +36,11 @@ class PluginSection(Options):
         return {name: getattr(self, name) for name in own if not isinstance(getattr(self, name), BaseModel)}
 
 
+def section_of(kind: str) -> type[PluginSection]:
+    """The section that chooses a plugin of a kind; a bare one for kinds that only stand in other plugins' options."""
+    return next((one for one in PluginSection.__subclasses__() if kind == one.KIND), PluginSection)
+
+
 class TeacherSection(PluginSection):
     """Who scores the student's tokens.
 

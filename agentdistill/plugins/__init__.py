@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentdistill.plugins.loader import Plugin
-    from agentdistill.plugins.options import PluginConfig
+    from agentdistill.plugins.options import PluginConfig, SectionOf
     from agentdistill.plugins.registration import Registration
     from agentdistill.plugins.registry import PluginRegistry
 
@@ -19,9 +19,10 @@ _HOMES = {
     "PluginConfig": "agentdistill.plugins.options",
     "PluginRegistry": "agentdistill.plugins.registry",
     "Registration": "agentdistill.plugins.registration",
+    "SectionOf": "agentdistill.plugins.options",
 }
 
-__all__ = ["Plugin", "PluginConfig", "PluginRegistry", "Registration"]
+__all__ = ["Plugin", "PluginConfig", "PluginRegistry", "Registration", "SectionOf"]
 
 
 def __getattr__(name: str) -> Any:

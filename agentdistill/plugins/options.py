@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -35,6 +37,37 @@ class PluginConfig(Options):
     Unknown keys are errors and instances cannot be changed. A plugin registered without a config class gets
     an instance of this class itself, which takes no options.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class SectionOf:
+    """Marks a field whose value is the section of another plugin, so that it is checked with the rest of a recipe.
+
+        teacher: Annotated[dict[str, Any], SectionOf("teacher")]
+
+    Attributes:
+        kind: kind of the plugin that the section's `type` names.
+        several: the field holds several such sections, by name.
+    """
+
+    kind: str
+    several: bool = False
+
+
+def nested_sections(config: BaseModel) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields (dotted path within the options, kind, section) of every section of another plugin in a plugin's options.
+
+    Args:
+        config: validated options; fields that are options themselves are looked through.
+    """
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        marked = next((one for one in field.metadata if isinstance(one, SectionOf)), None)
+        if isinstance(value, BaseModel):
+            yield from ((f"{name}.{path}", kind, section) for path, kind, section in nested_sections(value))
+        elif marked is not None and value is not None:
+            sections = {f"{name}.{key}": one for key, one in value.items()} if marked.several else {name: value}
+            yield from ((path, marked.kind, section) for path, section in sections.items())
 
 
 def config_of(target: Any) -> type[PluginConfig]:

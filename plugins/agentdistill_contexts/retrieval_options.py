@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from agentdistill.conversation.base import Message, Situation
 from agentdistill.errors import DataError
-from agentdistill.plugins import PluginConfig
+from agentdistill.plugins import PluginConfig, SectionOf
 from agentdistill_contexts.teacher_steps import TeacherEpisodes
 
 
@@ -37,7 +37,7 @@ class RetrievalConfig(PluginConfig):
     """
 
     store: str
-    context: dict[str, Any] = Field(default_factory=lambda: {"type": "append"})
+    context: Annotated[dict[str, Any], SectionOf("context")] = Field(default_factory=lambda: {"type": "append"})
     k: int = Field(default=3, ge=1)
     when: Literal["turn", "episode"] = "turn"
     form: Literal["text", "turns"] = "text"

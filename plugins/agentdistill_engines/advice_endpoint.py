@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from agentdistill.clients import ChatClient, ChatRequest, EndpointConfig
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.engines.base import GenerationRequest, Sampling
 from agentdistill.errors import ConfigError
 from agentdistill.evaluate.spending import Spent
+from agentdistill.plugins import SectionOf
 from agentdistill_engines.advice import Advice, situation_of
 
 
@@ -20,7 +21,7 @@ class EndpointAdviserConfig(EndpointConfig):
         context: a context policy of its own, for a teacher that shall not read the student's prompt.
     """
 
-    context: dict[str, Any] | None = None
+    context: Annotated[dict[str, Any] | None, SectionOf("context")] = None
 
 
 class EndpointAdviser:

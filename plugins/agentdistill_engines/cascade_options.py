@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.errors import ConfigError
-from agentdistill.plugins import PluginConfig
+from agentdistill.plugins import PluginConfig, SectionOf
 from agentdistill_engines.advice_endpoint import EndpointAdviserConfig
 from agentdistill_engines.advice_model import ModelAdviserConfig
 
@@ -30,7 +30,7 @@ class CascadeConfig(PluginConfig):
     agree: int | None = Field(default=None, ge=1)
     teacher: ModelAdviserConfig | None = None
     endpoint: EndpointAdviserConfig | None = None
-    sampler: dict[str, Any] = Field(default_factory=lambda: {"type": "hf"})
+    sampler: Annotated[dict[str, Any], SectionOf("engine")] = Field(default_factory=lambda: {"type": "hf"})
     price_in: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     price_out: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
 

@@ -29,7 +29,7 @@ characters or the vocabularies' own spelling, and texts that differ are aligned 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -37,7 +37,7 @@ from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.errors import ConfigError, DataError
 from agentdistill.models import LoadedModel
-from agentdistill.plugins import PluginConfig, PluginRegistry
+from agentdistill.plugins import PluginConfig, PluginRegistry, SectionOf
 from agentdistill.teachers.crossed import CrossTeacher
 from agentdistill.teachers.crossing import Shares
 from agentdistill.teachers.nested import build_teacher
@@ -58,7 +58,7 @@ class CrossConfig(PluginConfig):
         max_mismatch: largest share of text tokens without a span in the turns that are looked at before the run.
     """
 
-    teacher: dict[str, Any]
+    teacher: Annotated[dict[str, Any], SectionOf("teacher")]
     tokenizer: str | None = None
     template: dict[str, Any] = Field(default_factory=dict)
     share: Shares = "surprise"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -12,7 +12,7 @@ from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.errors import AgentDistillError, ConfigError
 from agentdistill.models import LoadedModel
-from agentdistill.plugins import PluginConfig, PluginRegistry
+from agentdistill.plugins import PluginConfig, PluginRegistry, SectionOf
 from agentdistill.teachers.base import Teacher
 from agentdistill.teachers.nested import build_teacher
 from agentdistill.teachers.selfcheck import check_same_tokenizer
@@ -27,7 +27,7 @@ class SeveralConfig(PluginConfig):
             endpoint, may be a member for this alone.
     """
 
-    members: dict[str, dict[str, Any]] = Field(min_length=1)
+    members: Annotated[dict[str, dict[str, Any]], SectionOf("teacher", several=True)] = Field(min_length=1)
     act: str | None = None
 
     @field_validator("members")

@@ -20,7 +20,7 @@ Defaults: the student as it began (`self`), words after what the message says. S
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.errors import ConfigError
 from agentdistill.models import LoadedModel
-from agentdistill.plugins import PluginConfig, PluginRegistry
+from agentdistill.plugins import PluginConfig, PluginRegistry, SectionOf
 from agentdistill.teachers.nested import build_teacher
 from agentdistill.teachers.viewed import ViewedTeacher
 from agentdistill.teachers.views import View
@@ -45,8 +45,8 @@ class PrivilegedConfig(PluginConfig):
             the run when a row does not fit it.
     """
 
-    view: dict[str, Any]
-    teacher: dict[str, Any] = Field(default_factory=lambda: {"type": "self"})
+    view: Annotated[dict[str, Any], SectionOf("view")]
+    teacher: Annotated[dict[str, Any], SectionOf("teacher")] = Field(default_factory=lambda: {"type": "self"})
     place: Literal["after", "before"] = "after"
     max_tokens: int | None = Field(default=None, ge=1)
 
