@@ -27,7 +27,6 @@ from agentdistill.records import (
     Relabel,
     Step,
     StopReason,
-    TeacherScores,
     TokenRow,
     Trajectory,
 )
@@ -168,11 +167,3 @@ def _visit(
                     visit.add(visit.own[rank], answer, renderer, context)
     finally:
         guide.release([visit.session for visit in visits])
-
-
-def unscored(trajectory: Trajectory) -> list[TeacherScores]:
-    """The scores of rows nobody is asked about: no opinion on any token."""
-    return [
-        TeacherScores(np.full(len(row), np.nan, dtype=np.float32), np.zeros(len(row), dtype=np.bool_))
-        for row in trajectory.rows
-    ]

@@ -14,7 +14,7 @@ from agentdistill.alignment.pieces import TokenPieces
 from agentdistill.alignment.sharing import places_in_spans, share_out, span_sums
 from agentdistill.alignment.spans import Spans, align
 from agentdistill.records import ScoreRequest, Step, TeacherScores, TokenRow, Trajectory
-from agentdistill.teachers.scoring import SparseStates
+from agentdistill.teachers.scoring import SparseStates, unscored
 
 Shares = Literal["surprise", "bytes"]
 
@@ -79,7 +79,9 @@ class Crossing:
         Returns:
             One `TeacherScores` per row of the student; tokens without a score of their own are NaN and invalid.
         """
-        moved = [_unknown(row) for row in trajectory.rows]
+        moved = [unscored(row, request) for row in trajectory.rows]
+        for scores in moved:
+            scores.span, scores.rest = np.zeros_like(scores.valid, np.int32), np.zeros_like(scores.sampled_logprob)
         states: list[list[tuple[npt.NDArray[np.int64], torch.Tensor]]] = [[] for _ in moved]
         for step, there in zip(trajectory.steps, reading.steps, strict=True):
             if step.row < 0:
@@ -160,13 +162,3 @@ class Crossing:
 
 def _among(ids: npt.NDArray[np.int32], some: frozenset[int]) -> npt.NDArray[np.float64]:
     return np.isin(ids, np.array(sorted(some), dtype=np.int64)).astype(np.float64)
-
-
-def _unknown(row: TokenRow) -> TeacherScores:
-    length = len(row)
-    return TeacherScores(
-        np.full(length, np.nan, dtype=np.float32),
-        np.zeros(length, dtype=np.bool_),
-        span=np.zeros(length, dtype=np.int32),
-        rest=np.zeros(length, dtype=np.float32),
-    )

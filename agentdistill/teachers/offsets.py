@@ -16,21 +16,7 @@ import torch
 from agentdistill.errors import TrainingError
 from agentdistill.records import ScoreRequest, TeacherScores, TokenRow, Trajectory
 from agentdistill.teachers.rerender import Shown, Span
-from agentdistill.teachers.scoring import SparseStates
-
-
-def no_opinion(row: TokenRow, request: ScoreRequest) -> TeacherScores:
-    """The scores of a row that a teacher has no opinion on: NaN, invalid, everything there that was asked for."""
-    length, k = len(row), request.top_k
-    return TeacherScores(
-        sampled_logprob=_missing((length,)),
-        valid=np.zeros(length, dtype=np.bool_),
-        topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
-        topk_logprobs=_missing((length, k)) if k else None,
-        entropy=_missing((length,)) if request.entropy or k else None,
-        confidence=_missing((length,)) if request.confidence else None,
-        hidden=SparseStates(length, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 1)) if request.hidden else None,
-    )
+from agentdistill.teachers.scoring import SparseStates, unscored
 
 
 def align_scores(
@@ -64,7 +50,7 @@ def align_scores(
 
 
 def _row(row: TokenRow, spans: Sequence[Span], scores: Sequence[TeacherScores], request: ScoreRequest) -> TeacherScores:
-    result = no_opinion(row, request)
+    result = unscored(row, request)
     for name in ("sampled_logprob", "valid", "topk_ids", "topk_logprobs", "entropy", "confidence", "source"):
         for span in spans:
             given = getattr(scores[span.shown_row], name)
@@ -94,10 +80,6 @@ def _states(row: TokenRow, spans: Sequence[Span], scores: Sequence[TeacherScores
     if not parts:
         return None
     return SparseStates(len(row), torch.from_numpy(np.concatenate(at)), torch.cat(parts))
-
-
-def _missing(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    return np.full(shape, np.nan, dtype=np.float32)
 
 
 def _like(part: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:

@@ -80,7 +80,7 @@ def score_rows(
     _check(parts, rows)
     lengths = [int(w[-1]) if len(w) else 0 for w in wanted]
     busy = [i for i, length in enumerate(lengths) if length]
-    results = [_empty(row, request, parts.weight.shape[1]) for row in rows]
+    results = [unscored(row, request, parts.weight.shape[1]) for row in rows]
     training = parts.model.training
     parts.model.eval()
     try:
@@ -122,18 +122,28 @@ def _check(parts: SplitModel, rows: Sequence[TokenRow]) -> None:
             )
 
 
-def _empty(row: TokenRow, request: ScoreRequest, width: int) -> TeacherScores:
+def unscored(row: TokenRow, request: ScoreRequest, width: int = 1) -> TeacherScores:
+    """The scores of a row that nobody has an opinion on: NaN and invalid, with room for everything that was asked for.
+
+    Args:
+        row: the row.
+        request: what was asked; a top k brings the entropy along.
+        width: of hidden states.
+    """
     length, k = len(row), request.top_k
+
+    def missing(*shape: int) -> npt.NDArray[np.float32]:
+        return np.full(shape, np.nan, dtype=np.float32)
+
+    states = SparseStates(length, torch.zeros(0, dtype=torch.int64), torch.zeros(0, width))
     return TeacherScores(
-        sampled_logprob=np.full(length, np.nan, dtype=np.float32),
-        valid=np.zeros(length, dtype=bool),
-        hidden=SparseStates(length, torch.zeros(0, dtype=torch.int64), torch.zeros(0, width))
-        if request.hidden
-        else None,
+        sampled_logprob=missing(length),
+        valid=np.zeros(length, dtype=np.bool_),
+        hidden=states if request.hidden else None,
         topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
-        topk_logprobs=np.full((length, k), np.nan, dtype=np.float32) if k else None,
-        entropy=np.full(length, np.nan, dtype=np.float32) if k or request.entropy else None,
-        confidence=np.full(length, np.nan, dtype=np.float32) if request.confidence else None,
+        topk_logprobs=missing(length, k) if k else None,
+        entropy=missing(length) if k or request.entropy else None,
+        confidence=missing(length) if request.confidence else None,
     )
 
 
@@ -156,13 +166,23 @@ def _fill(
         logprobs.sub_(torch.logsumexp(logprobs, dim=-1, keepdim=True))
         targets = torch.from_numpy(row.token_ids[where].astype("int64")).to(logprobs.device)
         scores.sampled_logprob[where] = logprobs.gather(1, targets[:, None]).squeeze(1).cpu().numpy()
-        if request.top_k:
-            best = logprobs.topk(request.top_k, dim=-1)
-            assert scores.topk_ids is not None and scores.topk_logprobs is not None
-            scores.topk_ids[where] = best.indices.int().cpu().numpy()
-            scores.topk_logprobs[where] = best.values.cpu().numpy()
-        if scores.confidence is not None:
-            scores.confidence[where] = logprobs.max(-1).values.exp().cpu().numpy()
-        if scores.entropy is not None:
-            scores.entropy[where] = -torch.linalg.vecdot(logprobs.exp(), logprobs).cpu().numpy()
+        write_distribution(scores, where, logprobs)
     scores.valid[at] = np.isfinite(scores.sampled_logprob[at])
+
+
+def write_distribution(scores: TeacherScores, at: npt.NDArray[np.int64], logprobs: Tensor) -> None:
+    """Writes what whole distributions tell, as far as `scores` has room for it: top k, confidence, entropy.
+
+    Args:
+        scores: to be filled.
+        at: int64 [n], the positions.
+        logprobs: [n, V].
+    """
+    if scores.topk_ids is not None and scores.topk_logprobs is not None:
+        best = logprobs.topk(scores.topk_ids.shape[1], dim=-1)
+        scores.topk_ids[at] = best.indices.int().cpu().numpy()
+        scores.topk_logprobs[at] = best.values.cpu().numpy()
+    if scores.confidence is not None:
+        scores.confidence[at] = logprobs.max(-1).values.exp().cpu().numpy()
+    if scores.entropy is not None:
+        scores.entropy[at] = -torch.linalg.vecdot(logprobs.exp(), logprobs).cpu().numpy()

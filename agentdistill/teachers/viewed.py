@@ -12,8 +12,9 @@ from agentdistill.hashing import digest
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.teachers import optional
 from agentdistill.teachers.base import Teacher
-from agentdistill.teachers.offsets import align_scores, no_opinion
+from agentdistill.teachers.offsets import align_scores
 from agentdistill.teachers.rerender import Shown, rerender
+from agentdistill.teachers.scoring import unscored
 from agentdistill.teachers.views import Place, Privileged, View
 
 WARNING = "instance-hints"
@@ -100,7 +101,7 @@ class ViewedTeacher:
         asked = [shown.trajectory for shown in views if shown is not None]
         answers = iter(self.inner.score(asked, request) if asked else [])
         return [
-            [no_opinion(row, request) for row in trajectory.rows]
+            [unscored(row, request) for row in trajectory.rows]
             if shown is None
             else align_scores(trajectory, shown, next(answers), request)
             for trajectory, shown in zip(trajectories, views, strict=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agentdistill.records import TeacherScores, Trajectory
-from agentdistill.rollout.relabel import unscored
+from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
+from agentdistill.teachers.scoring import unscored
 
 if TYPE_CHECKING:
     from agentdistill.learner.facts import BatchExtras
@@ -34,7 +34,9 @@ def with_relabels(
     Returns:
         Trajectories, scores and extras, parallel to one another.
     """
-    opinions = None if scores is None else [list(s) for s in scores] + [unscored(t) for t in relabels]
+    opinions = None if scores is None else [list(s) for s in scores]
+    if opinions is not None:
+        opinions += [[unscored(row, ScoreRequest()) for row in t.rows] for t in relabels]
     if extras is not None and relabels:
         zeros = [np.zeros(len(t.steps), dtype=np.float32) for t in relabels]
         nobody = [[np.full(len(row), np.nan, dtype=np.float32) for row in t.rows] for t in relabels]

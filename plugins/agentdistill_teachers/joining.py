@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
-from agentdistill.teachers.scoring import SparseStates
+from agentdistill.teachers.scoring import SparseStates, unscored
 
 FIELDS = ("sampled_logprob", "topk_ids", "topk_logprobs", "entropy", "confidence", "span", "rest")
 
@@ -53,7 +53,7 @@ def join_row(
     if fill is not None and fill in answers:
         answer = answers[fill]
         source[(source < 0) & (wanted >= 0) & answer.valid & np.isfinite(answer.sampled_logprob)] = places[fill]
-    result = _empty(length, request)
+    result = unscored(row, request)
     if any(answer.span is not None for answer in answers.values()):
         result.span, result.rest = np.zeros(length, dtype=np.int32), np.zeros(length, dtype=np.float32)
     result.source, result.valid = source, source >= 0
@@ -66,21 +66,6 @@ def join_row(
     if columns:
         result.hidden = _states(source, answers, places, columns)
     return result
-
-
-def _empty(length: int, request: ScoreRequest) -> TeacherScores:
-    def unknown(*more: int) -> npt.NDArray[np.float32]:
-        return np.full((length, *more), np.nan, dtype=np.float32)
-
-    k = request.top_k
-    return TeacherScores(
-        sampled_logprob=unknown(),
-        valid=np.zeros(length, dtype=bool),
-        topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
-        topk_logprobs=unknown(k) if k else None,
-        entropy=unknown() if request.entropy or k else None,
-        confidence=unknown() if request.confidence else None,
-    )
 
 
 def _states(

@@ -45,6 +45,7 @@ from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginRegistry
 from agentdistill.records import ScoreRequest, TeacherScores, TokenRow, Trajectory
 from agentdistill.teachers.base import Teacher
+from agentdistill.teachers.scoring import unscored
 from agentdistill_teachers.members import SeveralConfig, build_members, named
 from agentdistill_teachers.mixing import Float64, Missing, mix_sampled, mix_top
 from agentdistill_teachers.recent import RecentLoss, Tally
@@ -160,7 +161,8 @@ class MixtureTeacher(Several):
         mixed = mix_sampled(scores, weights, "drop" if layers else self.config.missing)
         valid, own = mixed.valid, mixed.valid & row.mask
         source = np.where(valid, self._places[mixed.source], -1).astype(np.int16)
-        result = TeacherScores(mixed.logprob.astype(np.float32), valid, source=source)
+        result = unscored(row, request if layers else ScoreRequest())
+        result.sampled_logprob, result.valid, result.source = mixed.logprob.astype(np.float32), valid, source
         self._recent.add(row.old_logprob[own].astype(np.float64), np.stack([s.sampled_logprob[own] for s in scores]))
         self._tally.add(mixed.shares[:, own])
         if layers:

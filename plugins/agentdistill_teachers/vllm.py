@@ -35,6 +35,7 @@ from agentdistill.plugins import PluginRegistry
 from agentdistill.records import CONTEXT, ScoreRequest, TeacherScores, TokenRow, Trajectory
 from agentdistill.teachers.entropy import entropy_bounds
 from agentdistill.teachers.outage import OutageConfig
+from agentdistill.teachers.scoring import unscored
 from agentdistill_teachers.vllm_probe import check_scores, compare_tokens
 from agentdistill_teachers.vllm_reply import RowScores
 from agentdistill_teachers.vllm_rows import ServedRows
@@ -119,7 +120,7 @@ class VllmTeacher:
         rows = [row for trajectory in trajectories for row in trajectory.rows]
         at = [self.positions(row) for row in rows]
         busy = [number for number, places in enumerate(at) if len(places)]
-        scores = [_empty(len(row), request) for row in rows]
+        scores = [unscored(row, request) for row in rows]
         found = self.rows.ask([rows[i] for i in busy], [at[i] for i in busy], self._top_k(request))
         for number, answer in zip(busy, found, strict=True):
             if answer is not None:
@@ -199,21 +200,6 @@ class VllmTeacher:
         if self._student is not None:
             return int(self._student.model.get_output_embeddings().weight.shape[0])
         return len(self.tokenizer) if self.tokenizer is not None else 2**17
-
-
-def _empty(length: int, request: ScoreRequest) -> TeacherScores:
-    def missing(*shape: int) -> npt.NDArray[np.float32]:
-        return np.full(shape, np.nan, dtype=np.float32)
-
-    k = request.top_k
-    return TeacherScores(
-        sampled_logprob=missing(length),
-        valid=np.zeros(length, dtype=bool),
-        topk_ids=np.full((length, k), -1, dtype=np.int32) if k else None,
-        topk_logprobs=missing(length, k) if k else None,
-        entropy=missing(length) if k or request.entropy else None,
-        confidence=missing(length) if request.confidence else None,
-    )
 
 
 def vllm_teacher(

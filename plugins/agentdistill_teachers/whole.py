@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agentdistill.records import ScoreRequest, TeacherScores
-from agentdistill.teachers.scoring import SparseStates
+from agentdistill.teachers.scoring import SparseStates, write_distribution
 from agentdistill_teachers.mixing import Float64
 
 
@@ -48,30 +48,14 @@ def fill_whole(
     """Writes top k, entropy, confidence and, as the states of an identity layer, the whole distribution.
 
     Args:
-        result: to be filled; its `sampled_logprob` is there.
+        result: to be filled, with room for what is wanted (`unscored`).
         parts: of `mix_whole`.
         at: int64 [n], the positions.
         request: what is wanted.
     """
-    length = len(result.sampled_logprob)
-
-    def empty(*more: int) -> npt.NDArray[np.float32]:
-        return np.full((length, *more), np.nan, dtype=np.float32)
-
-    if request.top_k:
-        result.topk_ids, result.topk_logprobs = np.full((length, request.top_k), -1, np.int32), empty(request.top_k)
-    result.entropy = empty() if request.entropy or request.top_k else None
-    result.confidence = empty() if request.confidence else None
     for span, logs in parts:
-        where = at[span]
-        if result.topk_ids is not None and result.topk_logprobs is not None:
-            best = logs.topk(request.top_k, dim=-1)
-            result.topk_ids[where], result.topk_logprobs[where] = best.indices.int().numpy(), best.values.numpy()
-        if result.entropy is not None:
-            result.entropy[where] = -torch.linalg.vecdot(logs.exp(), logs).numpy()
-        if result.confidence is not None:
-            result.confidence[where] = logs.max(-1).values.exp().numpy()
+        write_distribution(result, at[span], logs)
     if request.hidden:
         whole = [logs for _, logs in parts]
         states: Any = torch.cat(whole) if whole else torch.zeros(0, 0)
-        result.hidden = SparseStates(length, torch.from_numpy(at), states)
+        result.hidden = SparseStates(len(result.valid), torch.from_numpy(at), states)

@@ -16,10 +16,20 @@ from agentdistill.learner.batch import assemble
 from agentdistill.learner.learner import Learner
 from agentdistill.learner.settings import LearnerSettings
 from agentdistill.models import LoadedModel
-from agentdistill.records import CONTEXT, Actor, EpisodePlan, LossRole, Relabel, StopReason, trainable_tokens
+from agentdistill.records import (
+    CONTEXT,
+    Actor,
+    EpisodePlan,
+    LossRole,
+    Relabel,
+    ScoreRequest,
+    StopReason,
+    trainable_tokens,
+)
 from agentdistill.rollout.guide import ExpertGuide, ModelGuide
 from agentdistill.rollout.play import RolloutSettings, play
-from agentdistill.rollout.relabel import relabelled, unscored
+from agentdistill.rollout.relabel import relabelled
+from agentdistill.teachers.scoring import unscored
 from agentdistill.training.relabels import with_relabels
 from agentdistill_contexts.append import AppendConfig, AppendContext
 from agentdistill_contexts.window import WindowConfig, WindowContext
@@ -107,7 +117,7 @@ def test_nothing_is_made_where_nothing_is_asked_for():
 def test_the_learner_takes_them_as_demonstrations_and_distils_none_of_them(role):
     played = episodes(role=role)
     made = ask(played, ModelGuide(ScriptedEngine(right)))
-    scores = [unscored(t) for t in played]
+    scores = [[unscored(row, ScoreRequest()) for row in t.rows] for t in played]
     for trajectory, opinions in zip(played, scores, strict=True):
         for row, opinion in zip(trajectory.rows, opinions, strict=True):
             opinion.sampled_logprob[row.mask] = -1.0
