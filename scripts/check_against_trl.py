@@ -9,15 +9,12 @@ as rounding allows.
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import torch
+from against_trl import Result, agrees, find, heading, result
 from torch import Tensor
 
 from agentdistill.learner.kernels import fused_head
@@ -28,9 +25,6 @@ from agentdistill_losses.sorting import SortedProbabilities
 
 BATCH, LENGTH, VOCABULARY, STUDENT_HIDDEN, TEACHER_HIDDEN = 4, 48, 2048, 64, 96
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5}
-
-Result = tuple[float, Tensor, Tensor]
-"""Value, gradient of the hidden states, gradient of the output layer."""
 
 
 class Problem:
@@ -88,46 +82,27 @@ class Problem:
         return self._result(reference_loss(student, teacher, labels, beta=beta, temperature=temperature))  # type: ignore[operator]
 
     def _result(self, loss: Tensor) -> Result:
-        grads = torch.autograd.grad(loss, (self.hidden, self.weight))
-        return float(loss.detach()), grads[0].double(), grads[1].double()
-
-
-def distance(a: Result, b: Result) -> float:
-    """Largest difference of the values, or of the gradients relative to their largest entry."""
-    slopes = [float((x - y).abs().max() / y.abs().max()) for x, y in zip(a[1:], b[1:], strict=True)]
-    return max(abs(a[0] - b[0]), *slopes)
+        return result(loss, self.hidden, self.weight)
 
 
 def main() -> int:
     """Prints the differences; the exit status is 1 when one exceeds its tolerance, 2 without TRL."""
-    try:
-        trl = importlib.import_module("trl")
-        reference_loss = importlib.import_module("trl.experimental.gkd.gkd_trainer").GKDTrainer.generalized_jsd_loss
-        reference_uld = importlib.import_module("trl.experimental.gold.gold_trainer").ULDLoss
-    except ModuleNotFoundError as error:
-        print(f"TRL is needed for this comparison ({error.name} is missing): pip install trl", file=sys.stderr)
-        return 2
-    double, single = Problem(torch.float64), Problem(torch.float32)
-    print(f"trl {trl.__version__}, torch {torch.__version__}, {int(double.mask.sum())} tokens, vocabulary {VOCABULARY}")
-    print("| loss | temperature | TRL | ours | float64: ours - TRL | float32: ours | float32: TRL |")
-    print("|---|---|---|---|---|---|---|")
-    failed = False
-    for temperature in (1.0, 0.9):
-        compared = {
-            f"JSD, beta {beta}": [p.trl(reference_loss, beta, temperature) for p in (double, single)]
-            + [p.ours(beta, temperature) for p in (double, single)]
-            for beta in (0.0, 0.1, 0.5, 0.9, 1.0)
-        }
-        compared["ULD"] = [p.trl_uld(reference_uld, temperature) for p in (double, single)]
-        compared["ULD"] += [p.our_uld(temperature) for p in (double, single)]
-        for name, (exact, theirs, mine, low) in compared.items():
-            gaps = [distance(x, exact) for x in (mine, low, theirs)]
-            # Where two sorted probabilities are equal to rounding, the sign of their difference is a matter of taste.
-            loose = 100.0 if name == "ULD" else 1.0
-            failed |= gaps[0] > TOLERANCE[torch.float64] or gaps[1] > loose * TOLERANCE[torch.float32]
-            numbers = " | ".join(f"{gap:.1e}" for gap in gaps)
-            print(f"| {name} | {temperature} | {exact[0]:.9f} | {mine[0]:.9f} | {numbers} |")
-    return int(failed)
+    trl = find(gkd="gkd.gkd_trainer:GKDTrainer", uld="gold.gold_trainer:ULDLoss")
+    jsd = trl.gkd.generalized_jsd_loss
+    both = Problem(torch.float64), Problem(torch.float32)
+    print(
+        f"trl {trl.__version__}, torch {torch.__version__}, {int(both[0].mask.sum())} tokens, vocabulary {VOCABULARY}"
+    )
+    heading()
+    right = True
+    for t in (1.0, 0.9):
+        for beta in (0.0, 0.1, 0.5, 0.9, 1.0):
+            theirs, mine = [p.trl(jsd, beta, t) for p in both], [p.ours(beta, t) for p in both]
+            right &= agrees(f"JSD, beta {beta}, temperature {t}", theirs, mine, TOLERANCE)
+        theirs, mine = [p.trl_uld(trl.uld, t) for p in both], [p.our_uld(t) for p in both]
+        # Where two sorted probabilities are equal to rounding, the sign of their difference is a matter of taste.
+        right &= agrees(f"ULD, temperature {t}", theirs, mine, TOLERANCE, loose=100.0)
+    return int(not right)
 
 
 if __name__ == "__main__":

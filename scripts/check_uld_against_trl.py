@@ -10,18 +10,15 @@ where they must agree to 1e-6 under TRL's floor for logarithms, and in float32.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
-import os
 import sys
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import torch
+from against_trl import Result, agrees, find, heading, result
 from torch import Tensor
 
 from agentdistill.alignment.sharing import places_in_spans, span_sums
@@ -39,9 +36,6 @@ FLOOR = math.log(1e-8)
 """TRL takes no logarithm of less than 1e-8; products over spans are often less."""
 WIDTHS = (48, 64)
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
-
-Result = tuple[float, Tensor, Tensor]
-"""Value, gradient of the hidden states, gradient of the output layer."""
 
 
 def floored(hybrid: Hybrid, weight: float) -> VocabularyDistance:
@@ -129,7 +123,7 @@ class Problem:
         weight = self.student.weight.clone().requires_grad_()
         head = TeacherHead(torch.cat(states), self.teacher.weight, self.student_ids)
         loss = objective.chunk_loss(tokens, head)
-        return _result(fused_head(hidden, weight, None, loss, torch.cat(coefficients))[0], hidden, weight)
+        return result(fused_head(hidden, weight, None, loss, torch.cat(coefficients))[0], hidden, weight)
 
     def trl(self, reference: Any, *, hybrid: bool, beta: float = 0.5, matched: float | None = None) -> Result:
         """The same through TRL."""
@@ -158,8 +152,7 @@ class Problem:
             *(side.padded(side.ids, 0) for side in sides),
             *(side.padded(side.offsets(), 0) for side in sides),
         )
-        grads = torch.autograd.grad(loss, (*hidden, weight))
-        return float(loss.detach()), torch.cat(grads[:-1]).double(), grads[-1].double()
+        return result(loss, hidden, weight)
 
     def same_alignment(self, reference: Any) -> bool:
         """Whether TRL groups tokens as we do."""
@@ -172,50 +165,29 @@ class Problem:
         return True
 
 
-def _result(loss: Tensor, hidden: Tensor, weight: Tensor) -> Result:
-    grads = torch.autograd.grad(loss, (hidden, weight))
-    return float(loss.detach()), grads[0].double(), grads[1].double()
-
-
-def distance(a: Result, b: Result) -> float:
-    """Largest difference of the values, or of the gradients relative to their largest entry."""
-    slopes = [float((x - y).abs().max() / y.abs().max()) for x, y in zip(a[1:], b[1:], strict=True)]
-    return max(abs(a[0] - b[0]), *slopes)
-
-
 def main() -> int:
     """Prints the differences; the exit status is 1 when one exceeds its tolerance, 2 without TRL."""
-    try:
-        trl = importlib.import_module("trl")
-        reference = importlib.import_module("trl.experimental.gold.gold_trainer").ULDLoss
-    except ModuleNotFoundError as error:
-        print(f"TRL is needed for this comparison ({error.name} is missing): pip install trl", file=sys.stderr)
-        return 2
-    double, single = Problem(torch.float64), Problem(torch.float32)
-    aligned = double.same_alignment(reference)
+    trl = find(uld="gold.gold_trainer:ULDLoss")
+    both = double, _ = Problem(torch.float64), Problem(torch.float32)
+    aligned = double.same_alignment(trl.uld)
     tokens = sum(len(ids) for ids in double.student.ids)
     count = sum(len(spans) for spans in double.spans())
     print(
         f"trl {trl.__version__}, torch {torch.__version__}, {tokens} tokens in {count} spans, {STUDENT} and {TEACHER}"
     )
     print(f"ids of which {SHARED} are shared; alignment {'the same' if aligned else 'DIFFERENT'}")
-    print("| loss | TRL | ours | float64: ours - TRL | float32: ours | float32: TRL |")
-    print("|---|---|---|---|---|---|")
-    failed = not aligned
+    heading()
     cases: dict[str, tuple[Objective, dict[str, Any]]] = {"ULD": (UldLoss(UldConfig()).objective, {"hybrid": False})}
     for beta, matched in ((0.5, None), (0.1, None), (0.5, 0.7)):
         weight = SHARED / TEACHER if matched is None else matched
         compared = SpanDistance(floored(Hybrid(beta, matched), weight), generalised_jsd(beta))
         name = f"GOLD, beta {beta}, weight {matched or 'by overlap'}"
         cases[name] = (compared, {"hybrid": True, "beta": beta, "matched": matched})
+    right = aligned
     for name, (objective, options) in cases.items():
-        exact, mine = double.trl(reference, **options), double.ours(objective)
-        low, theirs = single.ours(objective), single.trl(reference, **options)
-        gaps = [distance(x, exact) for x in (mine, low, theirs)]
-        failed |= gaps[0] > TOLERANCE[torch.float64] or gaps[1] > TOLERANCE[torch.float32]
-        numbers = " | ".join(f"{gap:.1e}" for gap in gaps)
-        print(f"| {name} | {exact[0]:.9f} | {mine[0]:.9f} | {numbers} |")
-    return int(failed)
+        theirs, mine = [p.trl(trl.uld, **options) for p in both], [p.ours(objective) for p in both]
+        right &= agrees(name, theirs, mine, TOLERANCE)
+    return int(not right)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,13 @@ advantage. Statistics are float32 by contract, so they agree to float32.
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-
 import torch
+from against_trl import find
 from torch import Tensor
 
 from agentdistill.learner.statistics import TokenStatistics
@@ -71,12 +67,7 @@ class Problem:
 
 def main() -> int:
     """Prints the differences; the exit status is 1 when one exceeds its tolerance, 2 without TRL."""
-    try:
-        trl = importlib.import_module("trl")
-        trainer = importlib.import_module("trl.experimental.iw_opd.iw_opd_trainer").IWOPDTrainer
-    except ModuleNotFoundError as error:
-        print(f"TRL is needed for this comparison ({error.name} is missing): pip install trl", file=sys.stderr)
-        return 2
+    trl = find(iw_opd="iw_opd.iw_opd_trainer:IWOPDTrainer")
     print(f"IW-OPD against TRL {trl.__version__}: largest differences over 20 batches,")
     print("relative to the mean size of a token's loss and to the largest slope")
     worst = 0.0
@@ -84,7 +75,7 @@ def main() -> int:
         values, slopes = [], []
         for seed in range(20):
             problem = Problem(seed)
-            (a, da, size), (b, db) = problem.ours(gamma), problem.trl(trainer, gamma)
+            (a, da, size), (b, db) = problem.ours(gamma), problem.trl(trl.iw_opd, gamma)
             values.append(abs(a - b) / size)
             slopes.append(float((da - db).abs().max() / db.abs().max()))
         worst = max(worst, *values, *slopes)
