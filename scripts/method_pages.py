@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentdistill.config.schema import LISTS, section_kinds
-from agentdistill.config.toml import format_value
+from agentdistill.config.schema import section_kinds
 from agentdistill.plugins import PluginRegistry
 from agentdistill.plugins.kinds import KINDS
 from agentdistill.plugins.options import field_descriptions, field_rows
 from agentdistill.plugins.registration import Registration
+from scripts.method_recipes import command, layer
 from scripts.proof_tests import Proof, proofs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,15 +130,9 @@ def _cell(text: str) -> str:
 
 
 def recipe(entry: Registration) -> str:
-    """The section that chooses it, with its options at their defaults; those that are not set are left out."""
-    path = next((path for path, kind in places().items() if kind == entry.kind), entry.kind)
-    model = entry.config_class()
-    lines = [f"[[{path}]]" if path in LISTS else f"[{path}]", f'type = "{entry.name}"']
-    for name, field in model.model_fields.items():
-        value = ... if field.is_required() else field.get_default(call_default_factory=True)
-        if value is not None:
-            lines.append(f"{name} = {'...' if value is ... else format_value(value)}")
-    return "\n".join(["```toml", *lines, "```"])
+    """A layer that chooses it, and the command that runs it."""
+    parts = [f"```toml\n# layer.toml\n{text}\n```"] if (text := layer(entry)) else []
+    return "\n\n".join([*parts, f"```\n{command(entry)}\n```"])
 
 
 def recipes_with(entry: Registration) -> list[str]:

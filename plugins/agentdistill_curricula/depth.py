@@ -1,20 +1,31 @@
 """The temporal curricula of TCOD (arXiv 2604.24005): the student answers for a depth that grows with training.
 
-The schedule is Eq. 4, k(n) = clamp(start + floor(n / every), start, maximum). What n counts: here n is the number of
-optimiser steps done, so the first batch has n = 0 and `every` batches are played at each depth. The released code
-counts batches from 1, which deepens every change by one batch earlier; `first = 1` reproduces it.
+The divergence between student and teacher grows with the turn: early in training, late turns are played in states that
+the teacher knows nothing about. Here the student is responsible for few turns first, and for one more every few steps.
+
+Formula (Eq. 4), with n the number of optimiser steps done:
+
+    k(n) = clamp(start + floor(n / every), start, maximum)
+
+Defaults: start 1 and every 2 (the paper's; its recipes use 4 to 6), up to the episode's step limit.
+
+Differences: the released code counts batches from 1, which deepens every change by one batch earlier; `first = 1`
+reproduces it. Its prompts lost the goal in some turns, and it took every ended episode for a won one; here the goal is
+in every prompt and the environment says what was won. The paper writes the divergence from teacher to student and its
+code trains the sampled one from student to teacher: what is trained is the run's loss, not the curriculum's business.
+
+Proof tests: tests/curricula/test_depth.py (the schedule never falls and ends at the limit, prefix and depth make up the
+demonstration at every step, both directions end as plain episodes), tests/rollout/test_replayed_demonstrations.py
+(what is replayed shows what was recorded, and is never trained).
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field, model_validator
 
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import EpisodePlan, Task
-from agentdistill.training.curriculum import Progress
+from agentdistill.training.curriculum import CurriculumBase, Progress
 
 
 class DepthConfig(PluginConfig):
@@ -44,7 +55,7 @@ def depth(step: int, start: int, every: int, maximum: int) -> int:
     return max(1, min(start + step // every, maximum))
 
 
-class _Depth:
+class _Depth(CurriculumBase):
     """What both directions share: the schedule, and no state (it depends on the step number only)."""
 
     def __init__(self, config: DepthConfig) -> None:
@@ -56,24 +67,12 @@ class _Depth:
         limit = progress.max_steps if self.config.maximum is None else min(self.config.maximum, progress.max_steps)
         return depth(progress.step + self.config.first, self.config.start, self.config.every, limit)
 
-    def observe(self, metrics: Mapping[str, float]) -> None:
-        """The schedule looks at nothing but the step number."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """No state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """No state."""
-
 
 class FrontToBack(_Depth):
     """F2B (Eq. 3): the student plays the first k turns, the episode is cut there, all played turns are trained.
 
     Success inside such a window says nothing about the task; the stop reason tells a cut episode from a finished one.
     """
-
-    needs: frozenset[str] = frozenset()
 
     def plan(self, task: Task, progress: Progress) -> EpisodePlan:
         """Cuts at the depth; once it reaches the step limit, the plan is that of an ordinary episode."""
@@ -91,7 +90,7 @@ class BackToFront(_Depth):
     episode without trained turns.
     """
 
-    needs: frozenset[str] = frozenset({"demonstrations"})
+    needs = frozenset({"demonstrations"})
 
     def plan(self, task: Task, progress: Progress) -> EpisodePlan:
         """Replays the first L - min(k, L) actions of the task's demonstration."""

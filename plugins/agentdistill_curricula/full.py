@@ -1,19 +1,18 @@
-"""No curriculum: the student plays every episode from the start to the end."""
+"""No curriculum: the student plays every episode from the start to the end, which is plain on-policy distillation.
+
+Every other curriculum is compared with this one. Proof tests: tests/curricula/test_depth.py and test_guided.py (the
+others become it at the end of their schedules).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import EpisodePlan, Task
-from agentdistill.training.curriculum import Progress
+from agentdistill.training.curriculum import CurriculumBase, Progress
 
 
-class Full:
+class Full(CurriculumBase):
     """Plain on-policy distillation."""
-
-    needs: frozenset[str] = frozenset()
 
     def __init__(self, config: PluginConfig) -> None:
         """Takes no options."""
@@ -21,13 +20,3 @@ class Full:
     def plan(self, task: Task, progress: Progress) -> EpisodePlan:
         """The whole episode."""
         return EpisodePlan()
-
-    def observe(self, metrics: Mapping[str, float]) -> None:
-        """Nothing to see."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """No state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """No state."""

@@ -3,6 +3,21 @@
 A student that errs early leads its episodes away from what its teacher knows, and from the later parts of the task: it
 then learns, correctly, that the decisive action is rarely the right one. A teacher that plays some turns of the same
 episode keeps those parts in view, while everything the student writes is still its own and still scored.
+
+Formula: each turn is the guide's with probability beta, the same for all turns of an episode, at step s of S
+
+    beta = beta_0 + (beta_1 - beta_0) (1 - cos(pi p)) / 2      p = min(s / (rho S), 1)
+
+The guide's turns are imitated (cross-entropy on its own tokens), the student's have the loss of the run.
+
+Defaults (the paper's): beta_0 = 1, beta_1 = 0, rho = 0.8, whole episodes.
+
+Differences: the guide's turns are written by its own model and kept as tokens, never written anew from their text, and
+have no log-ratio to the teacher; how much both parts count beside each other is not printed in the paper, here it is
+`optim.imitation`. A `start` lets the depth grow as well, as in `tcod-f2b`, which the paper does not.
+
+Proof tests: tests/curricula/test_guided.py (both ends of the schedule, share of guided turns, their independence),
+tests/rollout/test_guided_play.py (who is trained with what, nothing depends on what else is in flight).
 """
 
 from __future__ import annotations
@@ -41,7 +56,7 @@ class GuidedConfig(DepthConfig):
 
 
 def share(config: GuidedConfig, step: int, total: int) -> float:
-    """beta_0 + (beta_1 - beta_0) * (1 - cos(pi * p)) / 2, with p = min(step / (rho * total), 1)."""
+    """The probability beta at a step."""
     p = min(step / (config.fade * total), 1.0) if config.fade else 1.0
     return config.first_share + (config.last_share - config.first_share) * (1.0 - math.cos(math.pi * p)) / 2.0
 

@@ -75,9 +75,13 @@ def effective_turn(kl: Sequence[float], alive: Sequence[int]) -> int | None:
     return rounded(math.fsum(t * m for t, m in enumerate(mass)) / total) if total > 0 else None
 
 
+WHOLE = frozenset({StopReason.SUCCESS, StopReason.FAILURE, StopReason.ENV_LIMIT})
+"""Ends of an episode that tell how long it was; a cut, or a context that was full, only tells that it was longer."""
+
+
 def is_probe(trajectory: Trajectory) -> bool:
     """Whether an episode was planned as a probe and nobody but its environment ended it."""
-    return bool(trajectory.plan.note.get("probe")) and trajectory.stop not in (StopReason.HORIZON, StopReason.ABORTED)
+    return bool(trajectory.plan.note.get("probe")) and trajectory.stop in WHOLE
 
 
 class TurnOpd(CurriculumBase):

@@ -97,6 +97,7 @@ def test_the_depth_stays_within_its_bounds():
         {"plan": EpisodePlan(note={"depth": 2.0, "probe": 0.0})},  # whole, but no probe
         {"plan": PROBE, "stop": StopReason.HORIZON},  # somebody else cut it
         {"plan": PROBE, "stop": StopReason.ABORTED},
+        {"plan": PROBE, "stop": StopReason.CONTEXT_LIMIT},  # it would have gone on
     ],
 )
 def test_episodes_that_are_no_whole_probes_are_never_used(censored):
