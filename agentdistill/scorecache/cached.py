@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from agentdistill.scorecache.arrays import pack_tensor
 from agentdistill.scorecache.counts import Counts
 from agentdistill.scorecache.keys import episode_keys
 from agentdistill.scorecache.store import ScoreStore, teacher_folder
-from agentdistill.teachers.optional import check_teacher, teacher_metrics
+from agentdistill.teachers.optional import check_teacher, own_metrics
 
 if TYPE_CHECKING:
     from agentdistill.teachers.base import Teacher
@@ -32,6 +32,12 @@ class CachedTeacher:
     the disk is full, the run goes on with the teacher's answers, says so once and counts them.
     """
 
+    fingerprint: str
+    capabilities: frozenset[str]
+    needs: frozenset[str]
+    tokenizer: Any
+    policy: Callable[[], Any]
+
     def __init__(self, inner: Teacher, folder: Path, vocabulary: str = "") -> None:
         """Puts a cache before a teacher.
 
@@ -49,34 +55,10 @@ class CachedTeacher:
         self._unchecked: Sequence[Trajectory] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Members of the inner teacher, those that not every teacher has included."""
+        """The members above, and those that not every teacher has."""
         if name == "inner":  # while unpickling
             raise AttributeError(name)
         return getattr(self.inner, name)
-
-    @property
-    def fingerprint(self) -> str:
-        """The inner teacher's."""
-        return self.inner.fingerprint
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """The inner teacher's."""
-        return self.inner.capabilities
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The inner teacher's."""
-        return self.inner.needs
-
-    @property
-    def tokenizer(self) -> Any:
-        """The inner teacher's."""
-        return self.inner.tokenizer
-
-    def policy(self) -> Any:
-        """The inner teacher's."""
-        return self.inner.policy()
 
     def score(self, trajectories: Sequence[Trajectory], request: ScoreRequest) -> list[list[TeacherScores]]:
         """Kept scores where there are some, the inner teacher's otherwise.
@@ -116,8 +98,7 @@ class CachedTeacher:
 
     def metrics(self) -> dict[str, float]:
         """The inner teacher's numbers, and the cache's since the last call."""
-        inner = {name.removeprefix("teacher/"): value for name, value in teacher_metrics(self.inner).items()}
-        return inner | self._counts.take()
+        return own_metrics(self.inner) | self._counts.take()
 
     def _follow(self) -> None:
         """A teacher whose fingerprint has changed is another teacher."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from agentdistill.records import ScoreRequest, TeacherScores, TokenRow, Trajectory
+from agentdistill.teachers.optional import cache_key
 
 
 def score_key(teacher: str, vocabulary: str, extra: str, rows: Sequence[TokenRow]) -> str:
@@ -69,6 +70,5 @@ def narrowed(scores: TeacherScores, kept: ScoreRequest, asked: ScoreRequest) -> 
 
 def episode_keys(teacher: Any, fingerprint: str, vocabulary: str, trajectories: Sequence[Trajectory]) -> list[str]:
     """The keys of episodes, the teacher's own `cache_key` of each included where it has one."""
-    own = getattr(teacher, "cache_key", None)
-    extras = ["" if own is None else str(own(trajectory)) for trajectory in trajectories]
+    extras = [cache_key(teacher, trajectory) for trajectory in trajectories]
     return [score_key(fingerprint, vocabulary, e, t.rows) for e, t in zip(extras, trajectories, strict=True)]

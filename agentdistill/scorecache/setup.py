@@ -12,6 +12,7 @@ from agentdistill.models import tokenizer_fingerprint
 from agentdistill.scorecache.cached import CachedTeacher
 from agentdistill.scorecache.card import TeacherCard, all_cards, card_of, find_card, section_name, write_card
 from agentdistill.scorecache.stored import StoredTeacher
+from agentdistill.teachers.optional import is_cacheable
 
 if TYPE_CHECKING:
     from agentdistill.models import LoadedModel
@@ -59,7 +60,7 @@ def with_cache(
     chosen = mode or getattr(teacher, "cache_default", "off")
     if chosen == "off" or isinstance(teacher, StoredTeacher):
         return teacher
-    if not getattr(teacher, "cacheable", True):
+    if not is_cacheable(teacher):
         if mode is None:
             return teacher
         raise ConfigError(

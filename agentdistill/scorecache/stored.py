@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agentdistill.errors import DataError, TrainingError
+from agentdistill.errors import DataError
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.scorecache.arrays import unpack_tensor
 from agentdistill.scorecache.cached import OUTPUT_WEIGHT
@@ -14,13 +14,16 @@ from agentdistill.scorecache.card import TeacherCard
 from agentdistill.scorecache.counts import Counts
 from agentdistill.scorecache.keys import episode_keys
 from agentdistill.scorecache.store import ScoreStore, teacher_folder
+from agentdistill.teachers.base import ScoresOnly
 
 
-class StoredTeacher:
+class StoredTeacher(ScoresOnly):
     """A teacher of whom only scores are left: no model, no server.
 
     It answers what it was asked before, to the bit, and stops a run that asks for more.
     """
+
+    who = "A teacher of whom only scores are left"
 
     def __init__(self, card: TeacherCard, folder: Path, vocabulary: str = "") -> None:
         """Takes a teacher's card (`agentdistill.scorecache.card.find_card`).
@@ -69,14 +72,6 @@ class StoredTeacher:
                 '(teacher.cache = "on").',
             )
         return [found[key] for key in keys]
-
-    def policy(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("Only scores are left of this teacher: it cannot play.", "", "Load the teacher itself.")
 
     def output_weight(self) -> Any:
         """The [V, D] output layer that was kept with the hidden states.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from agentdistill.errors import TrainingError
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 
 
@@ -51,3 +52,29 @@ class Teacher(Protocol):
     def output_weight(self) -> Any:
         """The [V, D] matrix that turns `TeacherScores.hidden` into logits (capability "hidden" only)."""
         ...
+
+
+class ScoresOnly:
+    """Base of teachers that score and neither play turns nor, unless they say otherwise, have an output layer.
+
+    Attributes:
+        who: what errors call it.
+    """
+
+    who = "This teacher"
+
+    def policy(self) -> Any:
+        """Not available.
+
+        Raises:
+            TrainingError: always; check `capabilities` first.
+        """
+        raise TrainingError(f"{self.who} plays no turns.", "", "Let another teacher or the expert play.")
+
+    def output_weight(self) -> Any:
+        """Not available.
+
+        Raises:
+            TrainingError: always; check `capabilities` first.
+        """
+        raise TrainingError(f"{self.who} has no output layer.", "", 'Use `loss.support = "sampled"`.')

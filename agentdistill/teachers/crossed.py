@@ -15,17 +15,17 @@ from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel, tokenizer_fingerprint
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.teachers import optional
+from agentdistill.teachers.around import Around
 from agentdistill.teachers.base import Teacher
 from agentdistill.teachers.crossing import Counts, Crossing, Shares
 from agentdistill.teachers.reading import check_prompts, read
 from agentdistill.teachers.selfcheck import check_same_tokenizer
 
 
-class CrossTeacher:
+class CrossTeacher(Around):
     """Any teacher that shows its tokenizer, for a student with another.
 
     Attributes:
-        inner: the teacher inside.
         difference: what tells its tokenizer from the student's; "" when nothing does.
         plain: the teacher inside is asked for the student's own rows.
     """
@@ -64,7 +64,8 @@ class CrossTeacher:
             TokenizationError: the teacher's chat template cannot be used.
         """
         tokenizer = inner.tokenizer if tokenizer is None else tokenizer
-        self.inner, self.difference = inner, difference(student.tokenizer, tokenizer)
+        super().__init__(inner)
+        self.difference = difference(student.tokenizer, tokenizer)
         self.plain = not always and not self.difference
         self.renderer = ChatRenderer(tokenizer, per_turn=True, template_options=template)
         self._terminators, self._max_mismatch = terminators, max_mismatch
@@ -83,11 +84,6 @@ class CrossTeacher:
         return self.inner.capabilities if self.plain else self.inner.capabilities & {"sampled", "hidden"}
 
     @property
-    def needs(self) -> frozenset[str]:
-        """What the teacher inside needs."""
-        return self.inner.needs
-
-    @property
     def fingerprint(self) -> str:
         """Over the teacher inside, both ways of writing a conversation, and the options."""
         if self.plain:
@@ -98,15 +94,9 @@ class CrossTeacher:
     def _writing(self) -> list[str]:
         return [tokenizer_fingerprint(self._student.tokenizer), self.renderer.fingerprint, self._context.prompt_hash]
 
-    @property
-    def cacheable(self) -> bool:
-        """As the teacher inside."""
-        return bool(getattr(self.inner, "cacheable", True))
-
     def cache_key(self, trajectory: Trajectory) -> str:
         """The texts the teacher reads, and the student's log-probabilities, which say how spans are shared out."""
-        own = getattr(self.inner, "cache_key", None)
-        inside = "" if own is None else str(own(trajectory))
+        inside = optional.cache_key(self.inner, trajectory)
         if self.plain:
             return inside
         said = [[s.observation, s.response, s.info.get("admissible_actions")] for s in trajectory.steps]
@@ -140,10 +130,6 @@ class CrossTeacher:
         """The model of the teacher inside, where both share a tokenizer."""
         return self.inner.policy()
 
-    def output_weight(self) -> Any:
-        """Of the teacher inside, [V, D] over its own vocabulary."""
-        return self.inner.output_weight()
-
     def student_ids(self) -> Any:
         """The student's id for each of the teacher's, int64 [V]; None when it is passed through."""
         if self.plain:
@@ -153,11 +139,9 @@ class CrossTeacher:
 
     def metrics(self) -> Mapping[str, float]:
         """What became of the student's tokens since the last call, and the numbers of the teacher inside."""
-        inside = {name.removeprefix("teacher/"): value for name, value in optional.teacher_metrics(self.inner).items()}
+        inside = super().metrics()
         counts, self._crossing.counts = self._crossing.counts, Counts()
-        if not counts.tokens:
-            return inside
-        return inside | counts.shares()
+        return {**inside, **counts.shares()} if counts.tokens else inside
 
     def check(self, trajectories: Sequence[Trajectory]) -> list[str]:
         """Aligns a few turns and says how much of them the teacher has an opinion on.
@@ -183,22 +167,6 @@ class CrossTeacher:
             f"reads {theirs} rows where the student has {mine}",
             *optional.check_teacher(self.inner, readings),
         ]
-
-    def after_step(self, step: int) -> None:
-        """Passed on."""
-        optional.follow_student(self.inner, step)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Of the teacher inside."""
-        return optional.teacher_state(self.inner)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Passed on."""
-        optional.restore_teacher(self.inner, state)
-
-    def close(self) -> None:
-        """Passed on."""
-        optional.close_teacher(self.inner)
 
 
 def difference(student: Any, teacher: Any) -> str:

@@ -79,10 +79,26 @@ class OptionalTeacher(Protocol):
         ...
 
 
-def teacher_metrics(teacher: Teacher) -> dict[str, float]:
-    """The teacher's own numbers since the last call, as `teacher/NAME`; none without `metrics`."""
+def own_metrics(teacher: Teacher) -> dict[str, float]:
+    """The teacher's own numbers since the last call; none without `metrics`."""
     own = getattr(teacher, "metrics", None)
-    return {} if own is None else {f"teacher/{name}": float(value) for name, value in own().items()}
+    return {} if own is None else {name: float(value) for name, value in own().items()}
+
+
+def teacher_metrics(teacher: Teacher) -> dict[str, float]:
+    """`own_metrics` as a run logs them, `teacher/NAME`."""
+    return {f"teacher/{name}": value for name, value in own_metrics(teacher).items()}
+
+
+def is_cacheable(teacher: Teacher) -> bool:
+    """Whether its scores may be kept; they may without `cacheable`."""
+    return bool(getattr(teacher, "cacheable", True))
+
+
+def cache_key(teacher: Teacher | None, trajectory: Trajectory) -> str:
+    """What its scores of a trajectory depend on besides the rows; "" without `cache_key`."""
+    own = getattr(teacher, "cache_key", None)
+    return "" if own is None else str(own(trajectory))
 
 
 def follow_student(teacher: Teacher, step: int) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
-from agentdistill.errors import TrainingError
 from agentdistill.hashing import digest
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.teachers import optional
+from agentdistill.teachers.around import Around
 from agentdistill.teachers.base import Teacher
 from agentdistill.teachers.offsets import align_scores
 from agentdistill.teachers.rerender import Shown, rerender
@@ -21,11 +21,13 @@ WARNING = "instance-hints"
 """Name of the warning about views that tell of the very task that is played."""
 
 
-class ViewedTeacher:
+class ViewedTeacher(Around):
     """Any teacher, shown a view's words besides the student's prompts; scores stand at the student's positions.
 
     Episodes that the view has nothing to say about have no scores: NaN, invalid, counted, never zero.
     """
+
+    who = "A privileged teacher"
 
     def __init__(
         self,
@@ -51,7 +53,8 @@ class ViewedTeacher:
             name: how lines for people call the view.
             label: how they call the whole.
         """
-        self.inner, self.view, self.name, self.label = inner, view, name, label
+        super().__init__(inner)
+        self.view, self.name, self.label = view, name, label
         self._renderer, self._context = renderer, context
         self._place, self._max_tokens = place, max_tokens
         self._counts = _no_counts()
@@ -65,7 +68,7 @@ class ViewedTeacher:
     @property
     def needs(self) -> frozenset[str]:
         """What the teacher inside and the view need of the episodes."""
-        return frozenset(self.inner.needs | self.view.needs)
+        return frozenset(super().needs | self.view.needs)
 
     @property
     def fingerprint(self) -> str:
@@ -76,15 +79,14 @@ class ViewedTeacher:
     @property
     def cacheable(self) -> bool:
         """Unless the view compares episodes, or the teacher inside moves."""
-        return not self.view.siblings and bool(getattr(self.inner, "cacheable", True))
+        return not self.view.siblings and super().cacheable
 
     def cache_key(self, trajectory: Trajectory) -> str:
         """The words of the view, and what the teacher inside depends on."""
         (shown,) = self.view.show([trajectory])
         words = None if shown is None else [shown.opening, sorted(shown.turns.items()), shown.remembered]
         scored = None if shown is None or shown.scored is None else sorted(shown.scored)
-        inner = getattr(self.inner, "cache_key", None)
-        return digest([words, scored, "" if inner is None else inner(trajectory)])[:16]
+        return digest([words, scored, optional.cache_key(self.inner, trajectory)])[:16]
 
     @property
     def tokenizer(self) -> Any:
@@ -119,18 +121,6 @@ class ViewedTeacher:
         self._counts["added_tokens"] += shown.added
         return shown
 
-    def policy(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("A privileged teacher plays no turns.", "", "Let another teacher or the expert play.")
-
-    def output_weight(self) -> Any:
-        """That of the teacher inside."""
-        return self.inner.output_weight()
-
     def check(self, trajectories: Sequence[Trajectory]) -> Sequence[str]:
         """Scores a few episodes once, and says what kind of hints these are."""
         lines = [
@@ -150,24 +140,7 @@ class ViewedTeacher:
         """Episodes with and without words, too long ones, tokens added to each; and those of the teacher inside."""
         found, self._counts = dict(self._counts), _no_counts()
         found["added_tokens"] /= max(found["hinted"], 1.0)
-        inner = optional.teacher_metrics(self.inner)
-        return found | {name.removeprefix("teacher/"): value for name, value in inner.items()}
-
-    def after_step(self, step: int) -> None:
-        """The student has moved."""
-        optional.follow_student(self.inner, step)
-
-    def state_dict(self) -> dict[str, Any]:
-        """That of the teacher inside."""
-        return optional.teacher_state(self.inner)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the teacher inside."""
-        optional.restore_teacher(self.inner, state)
-
-    def close(self) -> None:
-        """The run is over."""
-        optional.close_teacher(self.inner)
+        return {**found, **super().metrics()}
 
 
 def _no_counts() -> dict[str, float]:

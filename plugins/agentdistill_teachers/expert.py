@@ -16,6 +16,7 @@ from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel, generation_stop_ids
 from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill.records import ScoreRequest, Step, TeacherScores, TokenRow, Trajectory
+from agentdistill.teachers.base import ScoresOnly
 
 
 class ExpertConfig(PluginConfig):
@@ -28,7 +29,7 @@ class ExpertConfig(PluginConfig):
     epsilon: float = Field(default=0.01, gt=0.0, lt=1.0)
 
 
-class ExpertTeacher:
+class ExpertTeacher(ScoresOnly):
     """At each turn, the expert's response in the student's situation is the target.
 
     While the student has written exactly what the expert would have, the next token has probability
@@ -36,6 +37,7 @@ class ExpertTeacher:
     expert has said nothing about what follows, so the rest of the turn is NaN and invalid.
     """
 
+    who = "The expert teacher"
     capabilities: frozenset[str] = frozenset({"sampled"})
     needs: frozenset[str] = frozenset({"expert_action"})
     tokenizer: Any = None
@@ -85,22 +87,6 @@ class ExpertTeacher:
             [self._row(row, [s for s in t.steps if s.row == number]) for number, row in enumerate(t.rows)]
             for t in trajectories
         ]
-
-    def policy(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("The expert teacher is no model.", "", 'Let the curriculum be guided by "expert".')
-
-    def output_weight(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("The expert teacher has no output layer.", "", 'Use `loss.support = "sampled"`.')
 
     def _row(self, row: TokenRow, steps: Sequence[Step]) -> TeacherScores:
         logprob = np.full(len(row), np.nan, dtype=np.float32)

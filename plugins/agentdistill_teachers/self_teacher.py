@@ -28,12 +28,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agentdistill.errors import TrainingError
 from agentdistill.hashing import digest
 from agentdistill.learner.heads import SplitModel, split_model
 from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
+from agentdistill.teachers.base import ScoresOnly
 from agentdistill.teachers.following import Average, copy_of, mixed
 from agentdistill.teachers.scoring import score_rows
 
@@ -57,9 +57,10 @@ class SelfConfig(PluginConfig):
     positions: Literal["written", "all"] = "written"
 
 
-class SelfTeacher:
+class SelfTeacher(ScoresOnly):
     """Scores with the student's own weights, without gradient."""
 
+    who = "The student's own teacher"
     needs: frozenset[str] = frozenset()
 
     def __init__(self, config: SelfConfig, student: LoadedModel) -> None:
@@ -107,14 +108,6 @@ class SelfTeacher:
         parts, sizes = self._parts(), {"batch_tokens": config.batch_tokens, "chunk": config.chunk}
         flat = iter(score_rows(parts, rows, request, positions=config.positions, **sizes))
         return [[next(flat) for _ in trajectory.rows] for trajectory in trajectories]
-
-    def policy(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("The student's own teacher plays no turns.", "", "Let another teacher or the expert play.")
 
     def output_weight(self) -> Any:
         """The output layer of the weights that teach now, detached: [V, D], or [V, 2 D] in a trust region."""

@@ -10,9 +10,12 @@ from agentdistill.hashing import digest
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.teachers.base import Teacher
 from agentdistill.teachers.optional import (
+    cache_key,
     check_teacher,
     close_teacher,
     follow_student,
+    is_cacheable,
+    own_metrics,
     restore_teacher,
     teacher_state,
 )
@@ -83,19 +86,18 @@ class Several:
     @property
     def cacheable(self) -> bool:
         """Whether the scores of all members are."""
-        return all(getattr(self.teachers[name], "cacheable", True) for name in self.scorers)
+        return all(is_cacheable(self.teachers[name]) for name in self.scorers)
 
     def cache_key(self, trajectory: Trajectory) -> str:
         """What any member's scores depend on besides the rows."""
-        keys = [getattr(self.teachers[name], "cache_key", lambda _: "")(trajectory) for name in self.scorers]
+        keys = [cache_key(self.teachers[name], trajectory) for name in self.scorers]
         return digest(keys) if any(keys) else ""
 
     def metrics(self) -> dict[str, float]:
         """The members' numbers, each as NAME/NUMBER."""
         found: dict[str, float] = {}
         for name, teacher in self.teachers.items():
-            own = getattr(teacher, "metrics", None)
-            found |= {f"{name}/{key}": value for key, value in (own() if own is not None else {}).items()}
+            found |= {f"{name}/{key}": value for key, value in own_metrics(teacher).items()}
         return found
 
     def after_step(self, step: int) -> None:

@@ -33,6 +33,7 @@ from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins import PluginRegistry
 from agentdistill.records import CONTEXT, ScoreRequest, TeacherScores, TokenRow, Trajectory
+from agentdistill.teachers.base import ScoresOnly
 from agentdistill.teachers.entropy import entropy_bounds
 from agentdistill.teachers.outage import OutageConfig
 from agentdistill.teachers.scoring import unscored
@@ -65,9 +66,10 @@ class VllmConfig(ServerConfig, OutageConfig):
     positions: Literal["written", "all"] = "written"
 
 
-class VllmTeacher:
+class VllmTeacher(ScoresOnly):
     """Asks a server for the scores of whole rows."""
 
+    who = "A served teacher"
     capabilities: frozenset[str] = frozenset({"sampled", "top_k", "entropy", "confidence"})
     needs: frozenset[str] = frozenset()
     cache_default = "on"  # a server is slow or paid; teacher.cache = "off" asks it every time
@@ -153,22 +155,6 @@ class VllmTeacher:
             since["entropy_gap"] = float(np.mean(self._gaps))
             self._gaps = []
         return since
-
-    def policy(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("A served teacher is no model of this process.", "", "Let another guide play its turns.")
-
-    def output_weight(self) -> Any:
-        """Not available.
-
-        Raises:
-            TrainingError: always; check `capabilities` first.
-        """
-        raise TrainingError("A served teacher shows no output layer.", "", 'Use `loss.support = "top-k"` or "sampled".')
 
     def positions(self, row: TokenRow) -> npt.NDArray[np.int64]:
         """Positions of a row that are scored, int64 [n], increasing."""
