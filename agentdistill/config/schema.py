@@ -42,7 +42,7 @@ class RunSection(Section):
         keep_checkpoints: how many of them are kept.
         plugins: modules loaded as plugins, as with `-p`.
         self_test: check objective, masks, environment and schedules with the run's own parts before it starts; seconds.
-        diagnostics: measure entropies and top-k overlap, too, where engine and teacher report them.
+        diagnostics: measure tokens by role, too, and entropies and top-k overlap where engine and teacher report them.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.\-]+$")] = "run"

@@ -14,7 +14,7 @@ from torch import Tensor
 from agentdistill.errors import TrainingError
 from agentdistill.learner.facts import BatchExtras, episode_facts, overlap, token_roles, turn_values
 from agentdistill.learner.rows import RowMasks, broken, read_row, step_table
-from agentdistill.learner.statistics import EpisodeFacts, TokenStatistics, turn_columns
+from agentdistill.learner.statistics import EpisodeFacts, TokenRole, TokenStatistics, turn_columns
 from agentdistill.records import CONTEXT, LossRole, StopReason, TeacherScores, TokenRow, Trajectory
 
 
@@ -176,12 +176,15 @@ def assemble(
             if not len(trained):
                 continue
             place = (len(rows), len(kept) - 1)
+            roles = None if tokenizer is None else token_roles(trajectory, number, tokenizer)
             states = opinion.hidden if opinion is not None else None
             rows.append(RowRef(len(kept) - 1, number, row.token_ids[: trained[-1] + 1], states))
             if len(at := np.flatnonzero(masks.imitate)):
                 imitated.add(**_places(place, row, masks, at))
+                _count_roles(counts, "imitate", roles, at)
             if not len(at := np.flatnonzero(masks.distill)):
                 continue
+            _count_roles(counts, "distill", roles, at)
             known = opinion or _NOBODY
             shared = _UNKNOWN if opinion is None else overlap(row, opinion)[at]
             top = {}
@@ -193,7 +196,7 @@ def assemble(
                 **_places(place, row, masks, at),
                 **top,
                 offset=masks.offset[at],
-                role=0 if tokenizer is None else token_roles(trajectory, number, tokenizer)[at],
+                role=0 if roles is None else roles[at],
                 old_logprob=row.old_logprob[at],
                 teacher_logprob=_at(None if opinion is None else opinion.sampled_logprob, at),
                 teacher_entropy=_at(known.entropy, at),
@@ -243,6 +246,16 @@ def assemble(
         said_by if bool((said_by >= 0).any()) else None,
         counts,
     )
+
+
+def _count_roles(
+    counts: dict[str, int], objective: str, roles: npt.NDArray[np.int64] | None, at: npt.NDArray[np.int64]
+) -> None:
+    """Counts tokens of an objective by what they are in their response, where that is known."""
+    if roles is not None:
+        for role, number in zip(TokenRole, np.bincount(roles[at], minlength=len(TokenRole)).tolist(), strict=True):
+            name = f"tokens/{objective}/{role.name.lower()}"
+            counts[name] = counts.get(name, 0) + number
 
 
 _NOBODY = TeacherScores(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool))

@@ -324,9 +324,9 @@ class Parts:
         """
         from agentdistill.learner.learner import Learner
 
-        settings = self.learner_settings(dump_directory)
+        settings, watched = self.learner_settings(dump_directory), self.config.run.diagnostics
         if not distil:
-            return Learner(self.student, loss=None, imitation=imitation, settings=settings)
+            return Learner(self.student, loss=None, imitation=imitation, settings=settings, roles=watched)
         loss = self.loss if self.config.loss is not None else None
         return Learner(
             self.student,
@@ -338,7 +338,7 @@ class Parts:
             settings=settings,
             teacher_weight=self.teacher.output_weight() if loss is not None and loss.request.hidden else None,
             teacher_ids=student_ids(self.teacher) if loss is not None and loss.request.hidden else None,
-            roles="role" in self.needs,
+            roles=watched or "role" in self.needs,
             members=getattr(self.teacher, "members", ()) if loss is not None else (),
         )
 

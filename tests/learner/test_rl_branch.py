@@ -15,7 +15,7 @@ from agentdistill.learner.fusion import FusionBase, Scales
 from agentdistill.learner.learner import Learner
 from agentdistill.learner.settings import LearnerSettings
 from agentdistill.learner.statistics import TokenRole
-from agentdistill.records import TeacherScores
+from agentdistill.records import LossRole, TeacherScores
 from agentdistill_losses.opd import OpdConfig, OpdLoss
 
 TURNS = [(6, 3), (2, 5), (3, 1)]
@@ -184,3 +184,10 @@ def test_roles_find_the_command_and_the_special_tokens():
     assert action == "go to box 1" and roles[-1] == TokenRole.SPECIAL
     assert (roles == TokenRole.TEXT).sum() == len(ids) - len("go to box 1") - 1
     assert (token_roles(episode, 0, tokenizer)[: step.start] == 0).all()
+    (opinion,) = random_scores([episode])
+    expected = {"text": len(ids) - len("go to box 1") - 1, "action": len("go to box 1"), "special": 1}
+    for role in (LossRole.DISTILL, LossRole.IMITATE):
+        step.loss_role = role
+        counts = assemble([episode], [opinion], tokenizer=tokenizer).counts
+        assert {name: counts[f"tokens/{role.value}/{name}"] for name in expected} == expected
+    assert not any(name.endswith("/action") for name in assemble([episode], [opinion]).counts)
