@@ -240,7 +240,7 @@ class Learner:
         copied = settings.imitation * reduction_coefficients(
             batch.imitate.trajectory, batch.imitate.turn, settings.reduction, settings.alpha
         )
-        metrics = batch_metrics(batch, steps, step_weights, weights)
+        metrics = batch_metrics(batch, steps, step_weights, weights, base)
         if self.fusion is not None:
             metrics |= {"fusion/kd": scales.kd, "fusion/rl": scales.rl}
         if len(batch.distill) and int(batch.distill.token_id.max()) >= self.vocabulary:
@@ -296,7 +296,7 @@ class Learner:
             c = coefficients[picked.index].to(parts.device)
             total, token_values = fused_head(states, weight, bias, loss, c, chunk=settings.head_chunk)
             sums.append(total)
-            return token_values.cpu()
+            return token_values.float().cpu()
 
         if len(picked := micro.distill):
             some = batch.tokens.select(picked.index, parts.device)

@@ -103,7 +103,7 @@ def aggregate(steps: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def batch_metrics(
-    batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor, weights: Mapping[str, Tensor]
+    batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor, weights: Mapping[str, Tensor], base: Tensor
 ) -> dict[str, float]:
     """Metrics that are known before the forward pass.
 
@@ -112,6 +112,7 @@ def batch_metrics(
         steps: its step statistics.
         step_weights: float32 [trajectories, steps], as the plugin gave them, masked.
         weights: by branch, float32 [N], step x token weights as used, normalised.
+        base: float32 [N], coefficients of the reduction, which the weights multiply.
 
     Returns:
         Counts, weights and KLs; see the keys.
@@ -135,6 +136,8 @@ def batch_metrics(
     metrics |= {
         "kl/token": float(tokens.log_ratio.double().mean()),
         "kl/abs_token": float(tokens.log_ratio.double().abs().mean()),
+        # The estimator k3, exp(-r) - 1 + r: as unbiased as k1 (the mean of r) and never negative.
+        "kl/k3_token": float((torch.expm1((-tokens.log_ratio.double()).clamp(max=20.0)) + tokens.log_ratio).mean()),
         "kl/episode_mean": float(kl.mean()),
         "kl/episode_std": float(kl.std(correction=0)),
         "logprob/teacher": float(tokens.teacher_logprob.double().mean()),
@@ -144,7 +147,9 @@ def batch_metrics(
         "weight/step_max": float(used.max()),
         "weight/step_ess": effective_share(used),
         "weight/token_mean": float(weights["kd"].double().mean()),
-        "weight/token_ess": effective_share(weights["kd"]),
+        # Effective sample size as a share of the tokens: under the reduction alone, and with the weights.
+        "weight/ess_before": effective_share(base),
+        "weight/token_ess": effective_share(base * weights["kd"]),
         # One long episode can own a batch: the effective number of episodes, (sum n)^2 / sum n^2.
         "episodes/effective": effective_share(lengths) * len(lengths),
         "turns/distill": float(steps.mask.sum()),
@@ -156,7 +161,7 @@ def batch_metrics(
     }
     if batch.rewarded:
         metrics["weight/rl_mean"] = float(weights["rl"].double().mean())
-        metrics["weight/rl_ess"] = effective_share(weights["rl"])
+        metrics["weight/rl_ess"] = effective_share(base * weights["rl"])
         metrics["advantage/rl_abs_mean"] = float(tokens.advantage.double().abs().mean())
     return metrics | turn_curves(batch, steps, step_weights)
 

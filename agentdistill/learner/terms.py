@@ -55,7 +55,7 @@ def make_terms(
         base: float32 [N], coefficients of the reduction.
         weights: by branch, float32 [N], normalised.
         scales: of the fusion.
-        surrogate: in the place of the loss's own, and for the rewards; None is PPO's clip.
+        surrogate: in the place of the loss's own; None is that, or PPO's clip where the loss has none.
         current: float32 [N], the student's log-probabilities now; None is those it sampled with.
 
     Returns:
@@ -88,9 +88,9 @@ def make_terms(
             )
         )
     if rl:
-        coefficients = base * weights["rl"] * scales.rl
+        coefficients, own = base * weights["rl"] * scales.rl, getattr(objective, "surrogate", None)
         terms.append(
-            _advantage_term("rl", tokens, tokens.advantage, coefficients, surrogate or ClippedRatio(), current)
+            _advantage_term("rl", tokens, tokens.advantage, coefficients, surrogate or own or ClippedRatio(), current)
         )
     return terms
 

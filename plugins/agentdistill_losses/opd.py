@@ -22,13 +22,13 @@ from agentdistill.learner.statistics import TokenStatistics
 from agentdistill.learner.surrogates import ClippedRatio
 from agentdistill.records import ScoreRequest
 from agentdistill_losses.choice import DistributionConfig, chosen_objective, score_request
-from agentdistill_losses.estimators import k2
+from agentdistill_losses.estimators import k2, k3
 
 _BOTH_NEEDED = "it needs both distributions, and one sampled token tells neither"
 _WHY_NOT_SAMPLED = {
     "forward-kl": (
         "the forward KL is an expectation over the teacher's tokens, and these were sampled by the student; its "
-        "importance weight pi_T / pi_S has no bound"
+        'importance weight pi_T / pi_S has no bound (gradient = "direct" with estimator = "k3" takes it as it is)'
     ),
     "jsd": "the JSD needs both distributions, and one sampled token tells neither",
 }
@@ -45,7 +45,8 @@ class OpdConfig(DistributionConfig):
             student's k likeliest tokens, which need a teacher with hidden states; "teacher-topk" at the teacher's.
         gradient: "policy-gradient" uses the detached log-ratio as an advantage; "direct" differentiates a loss.
             "auto" is the policy gradient for sampled tokens and direct for the other supports.
-        estimator: which sampled estimator of the KL is differentiated when gradient = "direct".
+        estimator: which sampled estimator is differentiated when gradient = "direct": "k2" for the reverse KL, "k3"
+            for the forward KL, whose gradient it has.
         k: how many tokens a top-k support has.
         tail: what happens to the rest of a top-k support: "bucket" makes it one more outcome, "renormalise" forgets it
             on both sides, "stop-gradient" lets the gradient through the student's probabilities only (reverse KL).
@@ -76,7 +77,8 @@ class OpdConfig(DistributionConfig):
             if self.estimator is not None:
                 raise ValueError('an estimator belongs to support = "sampled"; the full divergence is not estimated')
             return self
-        if self.divergence != "reverse-kl":
+        direct = (self.divergence, self.gradient, self.estimator) == ("forward-kl", "direct", "k3")
+        if self.divergence != "reverse-kl" and not direct:
             raise ValueError(
                 f'divergence = "{self.divergence}" cannot be had from sampled tokens: '
                 f'{_WHY_NOT_SAMPLED.get(self.divergence, _BOTH_NEEDED)}; use support = "full" (a teacher with hidden '
@@ -86,7 +88,8 @@ class OpdConfig(DistributionConfig):
             raise ValueError(
                 'temperature softens full distributions; sampled tokens are scored at 1; use support = "full"'
             )
-        self._possible_estimator()
+        if not direct:
+            self._possible_estimator()
         return self
 
     def _possible_estimator(self) -> None:
@@ -99,7 +102,7 @@ class OpdConfig(DistributionConfig):
             if self.estimator == "k3":
                 raise ValueError(
                     'estimator = "k3" differentiated gives the gradient of the forward KL, not of the reverse KL '
-                    'that was asked for; use estimator = "k2"'
+                    'that was asked for; use estimator = "k2", or divergence = "forward-kl"'
                 )
         elif self.estimator not in (None, "k1"):
             raise ValueError(
@@ -135,6 +138,6 @@ class OpdLoss:
         if config.support != "sampled":
             return chosen_objective(config)
         if config.gradient == "direct":
-            return SampledLoss(k2)
+            return SampledLoss(k2 if config.estimator == "k2" else k3)
         clip = ClippedRatio(config.ratio_clip, config.ratio_clip, config.dual_clip)
         return PolicyGradient(reverse_kl_advantage, config.log_ratio_clip, clip)

@@ -12,7 +12,7 @@ teacher has advantage 0 on every token.
     jsd              GKD's, with m = beta u + 1 - beta                A = (1 - beta) log m        bounded below
     alpha            f = (u^a - a u + a - 1) / (a (a - 1))            A = (u^a - 1) / a
     skew-kl          KL(p || a p + (1 - a) q), m = a u + 1 - a        A = (1 - a) (u / m - 1)     bounded
-    skew-rkl         KL(q || (1 - a) p + a q), m = (1 - a) u + a      A = log m + (1 - a) (1 - u / m)
+    skew-reverse-kl  KL(q || (1 - a) p + a q), m = (1 - a) u + a      A = log m + (1 - a) (1 - u / m)
 
 The gradient is exact in expectation; the variance is that of u. From samples alone the forward KL sees a token that
 only the teacher likes when the student happens to draw it, with weight u: clip it, or use the full vocabulary.
@@ -38,13 +38,13 @@ from agentdistill.plugins import PluginConfig
 from agentdistill.records import ScoreRequest
 
 Name = Literal[
-    "reverse-kl", "forward-kl", "chi-square", "total-variation", "jsd", "alpha", "skew-kl", "skew-rkl"
+    "reverse-kl", "forward-kl", "chi-square", "total-variation", "jsd", "alpha", "skew-kl", "skew-reverse-kl"
 ]  # fmt: skip
 
 SAME = 1e-4
 """Nats. The total variation jumps at u = 1: within this of it, arithmetic and not the teacher would decide the sign."""
 
-_PARAMETER = {"jsd": "beta", "alpha": "alpha", "skew-kl": "skew", "skew-rkl": "skew"}
+_PARAMETER = {"jsd": "beta", "alpha": "alpha", "skew-kl": "skew", "skew-reverse-kl": "skew"}
 
 
 class FPolicyGradientConfig(PluginConfig):
@@ -54,7 +54,7 @@ class FPolicyGradientConfig(PluginConfig):
         divergence: the f-divergence.
         beta: of the "jsd", in (0, 1); false is 0.5.
         alpha: of "alpha", at least 0 (0 is the reverse KL, 1 the forward KL, 2 half of chi-square); false is 0.5.
-        skew: of "skew-kl" and "skew-rkl", in [0, 1): the share mixed in; false is DistiLLM's 0.1.
+        skew: of "skew-kl" and "skew-reverse-kl", in [0, 1): the share mixed in; false is DistiLLM's 0.1.
         log_ratio_clip: log u is clipped to +- this many nats.
         advantage_clip: advantages are clipped to +- this.
     """
@@ -99,7 +99,7 @@ def advantage_of(config: FPolicyGradientConfig) -> Callable[[Tensor], Tensor]:
         "jsd": lambda x: (1.0 - beta) * torch.log1p(beta * torch.expm1(x)),
         "alpha": power,
         "skew-kl": skew_kl,
-        "skew-rkl": skew_rkl,
+        "skew-reverse-kl": skew_rkl,
     }
     return table[config.divergence]
 

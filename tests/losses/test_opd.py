@@ -11,12 +11,15 @@ from pydantic import ValidationError
 from agentdistill.learner.losses import FullDivergence, Loss, PolicyGradient, SampledLoss
 from agentdistill.learner.surrogates import ClippedRatio
 from agentdistill_losses.divergences import ForwardKL, GeneralisedJSD, ReverseKL
+from agentdistill_losses.estimators import k3
 from agentdistill_losses.opd import OpdConfig, OpdLoss
 
 REFUSED = [
     ({"gradient": "direct"}, "does not depend on the teacher"),
     ({"gradient": "direct", "estimator": "k1"}, "expectation zero"),
     ({"gradient": "direct", "estimator": "k3"}, "forward KL"),
+    ({"divergence": "forward-kl", "gradient": "direct", "estimator": "k2"}, "sampled by the student"),
+    ({"divergence": "forward-kl", "gradient": "direct"}, "sampled by the student"),
     ({"estimator": "k2"}, "policy gradient uses the log-ratio"),
     ({"gradient": "policy-gradient", "estimator": "k3"}, "policy gradient uses the log-ratio"),
     ({"divergence": "forward-kl"}, "sampled by the student"),
@@ -52,6 +55,11 @@ def test_full_support_asks_for_hidden_states(options, kind):
     loss = OpdLoss(OpdConfig(support="full", **options))
     assert loss.request.hidden and loss.objective.needs_hidden
     assert isinstance(loss.objective, FullDivergence) and isinstance(loss.objective.divergence, kind)
+
+
+def test_k3_is_the_direct_sampled_loss_of_the_forward_kl():
+    objective = OpdLoss(OpdConfig(divergence="forward-kl", gradient="direct", estimator="k3")).objective
+    assert isinstance(objective, SampledLoss) and objective.values is k3
 
 
 def test_k2_is_the_direct_sampled_loss():

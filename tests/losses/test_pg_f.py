@@ -27,7 +27,7 @@ CASES = [
     ({"divergence": "jsd", "beta": 0.9}, GeneralisedJSD(0.9)),
     *(({"divergence": "alpha", "alpha": a}, alpha_divergence(a)) for a in (0.0, 0.3, 1.0, 2.0)),
     *(({"divergence": "skew-kl", "skew": s}, SkewKL(s)) for s in (0.1, 0.7)),
-    *(({"divergence": "skew-rkl", "skew": s}, SkewReverseKL(s)) for s in (0.1, 0.7)),
+    *(({"divergence": "skew-reverse-kl", "skew": s}, SkewReverseKL(s)) for s in (0.1, 0.7)),
 ]
 
 
