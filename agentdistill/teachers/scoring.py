@@ -76,7 +76,7 @@ def score_rows(
     Raises:
         TrainingError: a row does not fit the model's context or uses ids the model does not have.
     """
-    wanted = [_wanted(row, positions) for row in rows]
+    wanted = [scored_positions(row, positions) for row in rows]
     _check(parts, rows)
     lengths = [int(w[-1]) if len(w) else 0 for w in wanted]
     busy = [i for i, length in enumerate(lengths) if length]
@@ -97,7 +97,8 @@ def score_rows(
     return results
 
 
-def _wanted(row: TokenRow, positions: Positions) -> npt.NDArray[np.int64]:
+def scored_positions(row: TokenRow, positions: Positions) -> npt.NDArray[np.int64]:
+    """Positions of a row that `score_rows` scores, int64 [n], increasing."""
     chosen = np.ones(len(row), dtype=bool) if positions == "all" else row.step_of_token != CONTEXT
     chosen[:1] = False
     return np.flatnonzero(chosen)

@@ -35,12 +35,13 @@ from pydantic import Field
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
-from agentdistill.errors import ConfigError, DataError
+from agentdistill.errors import ConfigError
 from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginConfig, PluginRegistry, SectionOf
 from agentdistill.teachers.crossed import CrossTeacher
 from agentdistill.teachers.crossing import Shares
 from agentdistill.teachers.nested import build_teacher
+from agentdistill_teachers.loading import load_tokenizer
 
 
 class CrossConfig(PluginConfig):
@@ -110,22 +111,3 @@ def cross_teacher(
         always=config.align == "always",
         max_mismatch=config.max_mismatch,
     )
-
-
-def load_tokenizer(source: str, registry: PluginRegistry | None) -> Any:
-    """Loads a tokenizer by the name of a registered model, by directory, or by hub id.
-
-    Raises:
-        DataError: it cannot be loaded.
-    """
-    import transformers
-
-    place = source
-    if registry is not None and source in registry.names("model"):
-        place = str(registry.get("model", source).path())
-    try:
-        return transformers.AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        what = f"Cannot load the teacher's tokenizer {source!r}."
-        raise DataError(what, f"transformers says: {first}", "Correct teacher.tokenizer.") from error

@@ -28,15 +28,16 @@ import numpy.typing as npt
 from pydantic import Field
 
 from agentdistill.clients.server_settings import ServerConfig
-from agentdistill.errors import DataError, TrainingError
+from agentdistill.errors import TrainingError
 from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins import PluginRegistry
-from agentdistill.records import CONTEXT, ScoreRequest, TeacherScores, TokenRow, Trajectory
+from agentdistill.records import ScoreRequest, TeacherScores, TokenRow, Trajectory
 from agentdistill.teachers.base import ScoresOnly
 from agentdistill.teachers.entropy import entropy_bounds
 from agentdistill.teachers.outage import OutageConfig
-from agentdistill.teachers.scoring import unscored
+from agentdistill.teachers.scoring import scored_positions, unscored
+from agentdistill_teachers.loading import load_tokenizer
 from agentdistill_teachers.vllm_probe import check_scores, compare_tokens
 from agentdistill_teachers.vllm_reply import RowScores
 from agentdistill_teachers.vllm_rows import ServedRows
@@ -46,8 +47,8 @@ class VllmConfig(ServerConfig, OutageConfig):
     """A served model.
 
     Attributes:
-        tokenizer: directory or hub id of the served model's tokenizer, compared id by id with the student's; without
-            it the server itself is asked.
+        tokenizer: directory, hub id or registered model with the served model's tokenizer, compared id by id with the
+            student's; without it the server itself is asked.
         check_model: the same model as a directory, hub id or registered name: it is loaded once at the start, and the
             server must give its scores.
         tolerance: largest difference that the checks at the start allow, nats; 16-bit servers round.
@@ -158,9 +159,7 @@ class VllmTeacher(ScoresOnly):
 
     def positions(self, row: TokenRow) -> npt.NDArray[np.int64]:
         """Positions of a row that are scored, int64 [n], increasing."""
-        chosen = np.ones(len(row), dtype=bool) if self.config.positions == "all" else row.step_of_token != CONTEXT
-        chosen[:1] = False
-        return np.flatnonzero(chosen)
+        return scored_positions(row, self.config.positions)
 
     def _top_k(self, request: ScoreRequest) -> int:
         least = self.config.entropy_top_k if request.entropy else int(request.confidence)
@@ -203,18 +202,7 @@ def vllm_teacher(
         DataError: it or the tokenizer cannot be loaded.
     """
     checked = load_model(config.check_model, registry=registry) if config.check_model else None
-    tokenizer = _tokenizer(config.tokenizer) if config.tokenizer else None
+    tokenizer = load_tokenizer(config.tokenizer, registry) if config.tokenizer else None
     if tokenizer is None and checked is not None:
         tokenizer = checked.tokenizer
     return VllmTeacher(config, student=student, tokenizer=tokenizer, check_model=checked)
-
-
-def _tokenizer(source: str) -> Any:
-    import transformers
-
-    try:
-        return transformers.AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        what = f"Cannot load the teacher's tokenizer {source!r}."
-        raise DataError(what, f"transformers says: {first}", "Correct teacher.tokenizer.") from error
