@@ -16,7 +16,7 @@ from torch import Tensor
 from agentdistill.learner.batch import LearnerBatch
 from agentdistill.learner.losses import Objective, PolicyGradient
 from agentdistill.learner.reduce import effective_share
-from agentdistill.learner.shares import depth_shares, episode_shares, role_tokens, teacher_shares
+from agentdistill.learner.shares import depth_shares, episode_shares, teacher_shares
 from agentdistill.learner.statistics import StepStatistics
 from agentdistill.learner.terms import Term
 
@@ -120,6 +120,7 @@ def batch_metrics(
     metrics = {key: float(value) for key, value in batch.counts.items()}
     distill, dead = metrics["tokens/distill"], metrics["tokens/dead"]
     metrics["tokens/dead_rate"] = dead / (distill + dead) if distill + dead else 0.0
+    metrics["rows/dead_rate"] = metrics["rows/dead"] / (metrics["rows/asked"] or 1.0)
     if not len(batch.tokens):
         return metrics
     tokens, count = batch.tokens, len(batch.trajectories)
@@ -154,7 +155,6 @@ def batch_metrics(
         "episodes/effective": effective_share(lengths) * len(lengths),
         "turns/distill": float(steps.mask.sum()),
         **episode_shares(lengths),
-        **role_tokens(tokens),
     }
     metrics |= {
         name: float(v[torch.isfinite(v)].double().mean()) for name, v in known.items() if bool(v.isfinite().any())

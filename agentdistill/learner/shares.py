@@ -1,4 +1,4 @@
-"""Who owns a batch: which depths, which episodes, which kinds of tokens its signal comes from."""
+"""Who owns a batch: which depths, which episodes, which teachers its signal comes from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from agentdistill.learner.statistics import TokenRole, TokenStatistics
+from agentdistill.learner.statistics import TokenStatistics
 from agentdistill.learner.terms import Term
 
 DEPTHS = {"1": (0, 0), "2": (1, 1), "3-4": (2, 3), "5-8": (4, 7), "9-16": (8, 15), "17+": (16, 10**9)}
@@ -75,10 +75,3 @@ def episode_shares(lengths: Tensor) -> dict[str, float]:
         lengths: float64 [episodes], distilled tokens of each, at least one above 0.
     """
     return {"episodes/max_share": float(lengths.max() / lengths.sum())}
-
-
-def role_tokens(tokens: TokenStatistics) -> dict[str, float]:
-    """Distilled tokens by their place in the response, where anybody asked for it: all are text otherwise."""
-    if not bool((tokens.role != TokenRole.TEXT).any()):
-        return {}
-    return {f"tokens/role/{role.name.lower()}": float((tokens.role == role).sum()) for role in TokenRole}
