@@ -16,12 +16,9 @@ from typing import Any
 
 from agentdistill.errors import DataError
 
-_PARTIAL = ".partial-"
-_REPLACED = ".replaced-"
 
-
-def _beside(path: Path, tag: str) -> Path:
-    return path.parent / f".{path.name}{tag}{os.getpid()}"
+def _beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.partial-{os.getpid()}"
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -40,7 +37,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         data: the whole new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path, _PARTIAL)
+    temporary = _beside(path)
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
@@ -67,35 +64,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Tidies a folder after a crash: removes partial writes, puts back what was being replaced.
-
-    Call it only where no other process is writing into the same folder.
-
-    Args:
-        folder: the folder to look into (not below it).
-
-    Returns:
-        The leftovers that were found, by their temporary names, sorted.
-    """
-    leftovers = sorted(
-        p for p in folder.iterdir() if p.name.startswith(".") and (_PARTIAL in p.name or _REPLACED in p.name)
-    )
-    for leftover in leftovers:
-        if _REPLACED in leftover.name:
-            target = folder / leftover.name[1:].rpartition(_REPLACED)[0]
-            if not target.exists():
-                leftover.rename(target)
-                continue
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
-    return leftovers
-
-
 @contextmanager
-def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_directory(path: Path) -> Iterator[Path]:
     """Fills a directory that appears under its name only when it is complete.
 
     ```
@@ -105,23 +75,20 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         path: the directory to make.
-        replace: an existing directory of that name is replaced. The old one is moved aside first; killed between
-            the two renames, `sweep` puts it back. Without `replace` the switch is one rename.
 
     Yields:
         The temporary directory to write into.
 
     Raises:
-        DataError: the directory exists and `replace` is False.
+        DataError: the directory exists.
     """
-    if path.exists() and not replace:
+    if path.exists():
         raise DataError(
             f"The directory {path} exists.", "It would be overwritten.", "Choose another name or remove it."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, replaced = _beside(path, _PARTIAL), _beside(path, _REPLACED)
-    for leftover in (temporary, replaced):
-        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = _beside(path)
+    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -132,8 +99,5 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
         for name in files:
             _flush_to_disk(Path(root) / name)
         _flush_to_disk(Path(root))
-    if path.exists():
-        path.rename(replaced)
     temporary.rename(path)
     _flush_to_disk(path.parent)
-    shutil.rmtree(replaced, ignore_errors=True)

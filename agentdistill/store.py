@@ -130,24 +130,6 @@ class TrajectoryStore:
         self._count = count
         return len(offsets) - count
 
-    def truncate_from_version(self, policy_version: int) -> int:
-        """Drops this writer's episodes from the first one that `policy_version` or a later policy played.
-
-        For a run that plays each batch with the newest weights, this is everything a run resumed at optimiser step
-        `policy_version` will play again.
-
-        Returns:
-            How many were dropped.
-        """
-        keep = total = self.count()
-        for number, _, line in read_lines(self.file):
-            if _decode_line(self.file, number, line).policy_version >= policy_version:
-                keep = number - 1
-                break
-        if keep < total:
-            self.truncate_to(keep)
-        return total - keep
-
     def flush(self) -> None:
         """Forces what was appended to the disk, so that it survives a power cut; called at each checkpoint."""
         if self._writing is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentdistill.errors import EnvironmentFailure
 from agentdistill.hashing import digest
-from agentdistill.records import Task, Trajectory
+from agentdistill.records import Task
 
 if TYPE_CHECKING:
     from agentdistill.envs.base import TextEnv
@@ -48,16 +48,6 @@ class Record:
 def admissible_hash(actions: Sequence[str]) -> str:
     """Sixteen hex digits over a list of actions, in order."""
     return digest(list(actions))[:16]
-
-
-def record_of(trajectory: Trajectory) -> Record:
-    """The record that a trajectory carries: its actions, and what was seen before each."""
-    return Record(
-        trajectory.task,
-        trajectory.task.seed,
-        tuple(step.action for step in trajectory.steps),
-        tuple(step.observation for step in trajectory.steps),
-    )
 
 
 def record(env: TextEnv, task: Task, actions: Sequence[str]) -> Record:

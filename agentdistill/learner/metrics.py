@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -75,10 +75,10 @@ def turn_curves(batch: LearnerBatch, steps: StepStatistics, step_weights: Tensor
 
 
 def curve(metrics: Mapping[str, object], name: str) -> dict[int, float]:
-    """One curve over the turn index from (possibly aggregated) metrics.
+    """One curve over the turn index.
 
     Args:
-        metrics: metrics of `Learner.step`, or their `aggregate`.
+        metrics: of `Learner.step`; those of several steps may be added up.
         name: a key of `CURVES`.
 
     Returns:
@@ -90,16 +90,6 @@ def curve(metrics: Mapping[str, object], name: str) -> dict[int, float]:
         for turn in found
         if metrics[f"turn/{turn}/{CURVES[name]}"]
     }
-
-
-def aggregate(steps: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Adds up the turn curves of several steps."""
-    totals: dict[str, float] = {}
-    for metrics in steps:
-        for key, value in metrics.items():
-            if _TURN.fullmatch(key):
-                totals[key] = totals.get(key, 0.0) + value
-    return totals
 
 
 def batch_metrics(

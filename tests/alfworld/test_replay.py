@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from agentdistill.envs.replay import Record, admissible_hash, record, record_of, restore
+from agentdistill.envs.replay import Record, admissible_hash, record, restore
 from agentdistill.errors import EnvironmentFailure
-from agentdistill.records import Actor, EpisodePlan, Step, StopReason, Trajectory
 from agentdistill_alfworld.config import AlfworldConfig
 from agentdistill_alfworld.source import AlfworldSource
 
@@ -96,16 +95,3 @@ def test_an_episode_that_ends_too_early_is_a_divergence(env, real_data):
     with pytest.raises(EnvironmentFailure, match="the episode ended after action 5 of 12"):
         restore(limited, played)
     assert restore(limited, played.upto(5))[0] == played.observations[5]
-
-
-def test_a_trajectory_carries_its_record(env):
-    task = env.source.tasks("valid_seen")[50]
-    played = wander(env, task, 5)
-    steps = [
-        Step(index, observation, action, action, actor=Actor.STUDENT)
-        for index, (observation, action) in enumerate(zip(played.observations, played.actions, strict=False))
-    ]
-    trajectory = Trajectory(task, EpisodePlan(), steps, [], StopReason.HORIZON)
-    found = record_of(trajectory)
-    assert (found.actions, found.observations) == (played.actions, played.observations[:-1])
-    assert restore(env, found)[0] == played.observations[-1]

@@ -19,7 +19,7 @@ from agentdistill.records import EpisodePlan, Step, StopReason, Task, TokenRow, 
 from agentdistill.store import TrajectoryStore
 
 
-def episode(number: int, version: int = 0) -> Trajectory:
+def episode(number: int) -> Trajectory:
     row = TokenRow(
         token_ids=np.arange(4, dtype=np.int32) + number,
         step_of_token=np.array([-1, -1, 0, 0], np.int32),
@@ -27,9 +27,7 @@ def episode(number: int, version: int = 0) -> Trajectory:
         old_logprob=np.array([np.nan, np.nan, -0.25, -1.5], np.float32),
     )
     step = Step(0, "a room", "look", "look", row=0, start=2, end=4)
-    return Trajectory(
-        Task("env", "train", f"task-{number}"), EpisodePlan(), [step], [row], StopReason.FAILURE, policy_version=version
-    )
+    return Trajectory(Task("env", "train", f"task-{number}"), EpisodePlan(), [step], [row], StopReason.FAILURE)
 
 
 def keys(store: TrajectoryStore) -> list[str]:
@@ -154,15 +152,6 @@ def test_a_forked_worker_does_not_keep_the_lock(tmp_path: Path) -> None:
     finally:
         os.close(writing)
         os.waitpid(worker, 0)
-
-
-def test_truncating_by_policy_version(tmp_path: Path) -> None:
-    with TrajectoryStore(tmp_path) as store:
-        for number in range(6):
-            store.append(episode(number, version=number // 2))
-        assert store.truncate_from_version(2) == 2
-        assert store.truncate_from_version(7) == 0
-        assert keys(store) == [f"task-{n}" for n in range(4)]
 
 
 def test_an_empty_store_reads_empty_and_makes_nothing(tmp_path: Path) -> None:
