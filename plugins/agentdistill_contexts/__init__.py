@@ -25,3 +25,9 @@ def agentdistill_register_contexts(register):
         config=f"{here}.retrieval_options:RetrievalConfig",
         summary="the nearest steps of recorded teacher episodes as demonstrations in front of another policy's prompt",
     )
+    register(
+        "viewed",
+        f"{here}.viewed:ViewedContext",
+        config=f"{here}.viewed:ViewedConfig",
+        summary="what a view says about a recorded attempt at the same task, in another policy's prompt: a reviser's",
+    )

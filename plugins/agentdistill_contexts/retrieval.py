@@ -28,10 +28,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentdistill.conversation.base import ContextPolicy, Message, ParsedAction, Situation
+from agentdistill.conversation.base import Message, Situation
 from agentdistill.errors import ConfigError, DataError
 from agentdistill.hashing import digest
 from agentdistill.records import Task
+from agentdistill_contexts.around import AroundContext
 from agentdistill_contexts.library import Library, last_actions
 from agentdistill_contexts.nearest import Index, WordIndex
 from agentdistill_contexts.retrieval_options import RetrievalConfig, before, require_commands, turns_of
@@ -48,7 +49,7 @@ PAST = " Before, the expert did: {actions}."
 OWN = "Now comes your own task."
 
 
-class RetrievalContext:
+class RetrievalContext(AroundContext):
     """Demonstrations in front of another policy's prompt.
 
     Args:
@@ -61,8 +62,8 @@ class RetrievalContext:
     """
 
     def __init__(self, config: RetrievalConfig, registry: PluginRegistry) -> None:
+        super().__init__(config.context, registry)
         self._config = config
-        self.inner: ContextPolicy = registry.build("context", config.context, "env.context.context", registry=registry)
         held = read_episodes(config.store, config.failures)
         if config.form == "turns" and "admissible_actions" in self.needs:
             require_commands(held)
@@ -81,16 +82,6 @@ class RetrievalContext:
         from agentdistill_contexts.nearest_embedding import EmbeddingIndex
 
         return EmbeddingIndex(texts, config.model, config.pooling, config.query_prefix, config.passage_prefix)
-
-    @property
-    def fresh_rows(self) -> bool:
-        """As the wrapped policy: whether a prompt never grows out of the one before."""
-        return bool(getattr(self.inner, "fresh_rows", False))
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """What the wrapped policy must know of a step."""
-        return getattr(self.inner, "needs", frozenset())
 
     def hold_out(self, tasks: Sequence[Task]) -> None:
         """Never again shows an episode of tasks that are about to be evaluated.
@@ -168,14 +159,6 @@ class RetrievalContext:
         parsed = self.inner.parse(step.response)
         kept = parsed.well_formed and parsed.action == step.action
         return step.response if kept else self.inner.render_action(step.action)
-
-    def parse(self, response: str) -> ParsedAction:
-        """As the wrapped policy."""
-        return self.inner.parse(response)
-
-    def render_action(self, action: str) -> str:
-        """As the wrapped policy."""
-        return self.inner.render_action(action)
 
     @property
     def prompt_hash(self) -> str:

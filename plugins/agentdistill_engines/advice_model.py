@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from agentdistill.conversation.template import ChatRenderer
 from agentdistill.engines.base import Engine, GenerationRequest, Sampling
 from agentdistill.evaluate.spending import Spent
 from agentdistill.models import generation_stop_ids, load_model
-from agentdistill.plugins import PluginConfig
+from agentdistill.plugins import PluginConfig, SectionOf
 from agentdistill_engines.advice import Advice, situation_of
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class ModelAdviserConfig(PluginConfig):
     model: str
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "cpu"
-    sampler: dict[str, Any] = Field(default_factory=lambda: {"type": "hf"})
+    sampler: Annotated[dict[str, Any], SectionOf("engine")] = Field(default_factory=lambda: {"type": "hf"})
     temperature: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     max_new_tokens: int | None = Field(default=None, ge=1)
-    context: dict[str, Any] | None = None
+    context: Annotated[dict[str, Any] | None, SectionOf("context")] = None
     price_in: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     price_out: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
 

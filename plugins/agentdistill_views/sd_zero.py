@@ -7,8 +7,8 @@ revise a failed attempt, the other to say a good one again. The teacher then sco
 reviser would have written differently loses probability, what it would repeat keeps it.
 
 A model does that only after training on revisions (the paper's first phase: imitation of x -> y and of x, y, P_r -> y'
-with y' better than y); an untrained one copies y, and the view teaches it to be surer of whatever it did. Use a
-`local` teacher that was trained so, or expect little.
+with y' better than y); an untrained one copies y, and the view teaches it to be surer of whatever it did. The context
+policy `viewed` is that phase; take what it trained as a `local` teacher, or expect little.
 
 Defaults: revise failures, say successes again; actions without observations and thoughts. The paper's objective: top-k
 64, half forward and half reverse KL, lr 5e-6. Instance-level: the plan warns.
