@@ -2,11 +2,12 @@
 
     python scripts/study_methods.py --output runs/study [--only NAME,NAME] [--seeds 3] [--steps 100] [--report]
 
-The base is the demo's recipe (`tcod-alfworld starter demo`), shorter, with the batches and the optimiser of `demo-long`,
-which move the student sooner; each variant changes a few keys of it and nothing else: the same student, teacher, training games, number of episodes, learning rate schedule and panel. The panel
-is the 140 published valid_seen games where $ALFWORLD_DATA is set, else 200 generated ones in rooms that training never
-uses; evaluation is greedy, 30 steps, on the fast engine, which answers these games as the stock one does
-(check_alfworld_parity.py) without half a minute of loading.
+The base is the demo's recipe (`tcod-alfworld starter demo`), shorter, with the batches and the optimiser of
+`demo-long`, which move the student sooner; each variant changes a few keys of it and nothing else: the same student,
+teacher, training games, number of episodes, learning rate schedule and panel. The panel is the 140 published valid_seen
+games where $ALFWORLD_DATA is set, else 200 generated ones in rooms that training never uses; evaluation is greedy, 30
+steps, on the fast engine, which answers these games as the stock one does (check_alfworld_parity.py) without half a
+minute of loading.
 
 A run that is finished is not run again, so the study can be stopped and continued, and several processes may work on
 disjoint `--only` lists. `--report` prints the table of what is there and trains nothing. For every variant it has: the
