@@ -5,6 +5,9 @@ many of each. The excess of the larger class is dropped, the later samples first
 every run. Tasks with one class only are left as they are (there is nothing to balance), and so are episodes that the
 curriculum cut, which have no outcome.
 
+Differences: the paper masks the excess of its online batch, as here, and besides repeats the prompts that 1 to 7 of 8
+attempts solve; which tasks are played is not a filter's business.
+
 Defaults: ratio 1. Proofs: tests/filters/test_episodes.py (counts on both sides, the ratio, one class, cut episodes).
 """
 

@@ -17,6 +17,9 @@ imitated turns are kept.
 Bounds that a batch cannot meet (a domain that must have its part is absent, or the others may not have the rest) stop
 the run with advice; `unmet = "keep"` trains such a batch as it is, "drop" leaves it out.
 
+Only the finding is the paper's: the token budget decides which domain is learned. The filter is ours; since it leaves
+out turns, every loss and reduction works with it unchanged.
+
 Defaults: by teacher; no bounds, which leaves everything as it is. Proofs: tests/filters/test_quota.py (shares against
 the bounds over random batches, as much as possible is kept, turns are chosen the same every time, unmet bounds).
 """

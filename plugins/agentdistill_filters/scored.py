@@ -6,8 +6,9 @@ stops at `optim.max_dead_rows`, or when a batch has none at all. With this filte
 asked for, and a batch without any is passed over (`batch/empty`).
 
 Do not use it to hide a teacher that fails: an outage has its own policy.
-Source: SDPO's self-distillation mask (arXiv 2601.20802).
-Proofs: turns with and without scores, in part, in several rows; without a teacher it keeps everything.
+Source: SDPO's self-distillation mask (arXiv 2601.20802), which is one per episode; here it is one per turn. No options.
+Proofs: tests/filters/test_scored.py (turns with and without scores, in part, in several rows;
+without a teacher it keeps everything).
 """
 
 from __future__ import annotations

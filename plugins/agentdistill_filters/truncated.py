@@ -6,6 +6,9 @@ on it teaches to go on. Length inflation feeds itself that way within some thirt
 
 Whether a response was cut is what the engine reported (`finish` = "length" in the step's info).
 
+The paper measures what cut responses do and answers with a reference KL and gold data (the loss `stableopd`); leaving
+them out is what most trainers offer besides.
+
 Defaults: the turn alone. Proofs: tests/filters/test_turns.py (turn, episode, steps without a report).
 """
 

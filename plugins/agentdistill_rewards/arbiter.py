@@ -15,7 +15,7 @@ one is
 The paper asks once; we ask in both orders, which costs twice and takes the place out of it. The reasoning of the
 candidates is shown. v_k goes into the turn's annotation `arbiter` as 1, 0.5 or 0; a turn without an alternative has
 none. The paper's model is trained; any endpoint can be asked here.
-Proofs: tests/rewards/test_judges.py.
+Defaults: against siblings, the whole history is shown. Proofs: tests/rewards/test_judges.py.
 """
 
 from __future__ import annotations
