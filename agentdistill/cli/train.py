@@ -35,6 +35,9 @@ def train(
     }
     resolved = resolve(recipe, plugins, registry, more)
     resolved.require("env", "student")
+    from agentdistill.training.methods import Methods
+
+    Methods(resolved.config, registry).check()
     if dry_run:
         show_resolved(resolved)
         return

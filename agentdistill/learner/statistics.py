@@ -29,9 +29,13 @@ STATISTICS = frozenset(
         "reward",
         "advantage",
         "role",
+        "groups",
     }
 )
-"""What a plugin may ask for with `requires`, besides "annotation:NAME"; the rest is always there."""
+"""What a plugin may ask for with `requires`, besides "annotation:NAME"; the rest is always there.
+
+"groups" are several episodes of each task, for those that compare them.
+"""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -158,9 +158,8 @@ class Parts:
     def loss(self) -> Loss | ScheduledLoss:
         """What the learner minimises; the teacher can answer what it asks."""
         self.resolved.require("loss")
-        section = _given(self.config.loss)
-        loss: Loss | ScheduledLoss = self.registry.build("loss", section, "loss")
-        self._check_scores(loss.request, f"loss `{section.type}`")
+        loss = _given(self.methods.loss)
+        self._check_scores(loss.request, f"loss `{_given(self.config.loss).type}`")
         return loss
 
     def _check_scores(self, request: ScoreRequest, who: str) -> None:
@@ -168,7 +167,7 @@ class Parts:
 
     @cached_property
     def methods(self) -> Methods:
-        """Weights, rewards, advantage, fusion, surrogate and filters."""
+        """Loss, weights, rewards, advantage, fusion, surrogate and filters."""
         return Methods(self.config, self.registry)
 
     @cached_property
@@ -178,8 +177,7 @@ class Parts:
         Raises:
             ConfigError: they cannot.
         """
-        own = self.loss.needs if self.config.loss is not None and hasattr(self.loss, "needs") else frozenset()
-        needs = self.methods.needs | own
+        needs = self.methods.needs
         if self.config.loss is None and (judged := needs & {"teacher_entropy", "teacher_confidence", "overlap"}):
             raise ConfigError(
                 f"Something needs {', '.join(sorted(judged))}, and without a [loss] no teacher is asked.",

@@ -17,6 +17,7 @@ from agentdistill.training.rewarded import Array, RewardTerm
 
 if TYPE_CHECKING:
     from agentdistill.learner.fusion import Fusion
+    from agentdistill.learner.losses import Loss, ScheduledLoss
     from agentdistill.learner.surrogates import Surrogate
 
 OVERLAP = 16
@@ -25,7 +26,7 @@ OVERLAP = 16
 
 @dataclass
 class Methods:
-    """Weights, rewards, advantage, fusion, surrogate and filters, each made when it is first asked for.
+    """Loss, weights, rewards, advantage, fusion, surrogate and filters, each made when it is first asked for.
 
     Attributes:
         config: the validated recipe.
@@ -34,6 +35,13 @@ class Methods:
 
     config: RunConfig
     registry: PluginRegistry
+
+    @cached_property
+    def loss(self) -> Loss | ScheduledLoss | None:
+        """What the learner minimises; None without a distillation loss."""
+        section = self.config.loss
+        loss: Loss | ScheduledLoss | None = None if section is None else self.registry.build("loss", section, "loss")
+        return loss
 
     @cached_property
     def step_weights(self) -> list[Callable[..., Any]]:
@@ -65,7 +73,22 @@ class Methods:
         surrogate: Surrogate | None = (
             None if section is None else self.registry.build("surrogate", section, "surrogate")
         )
+        if section is not None and self.config.advantage is None and not self._teacher_gives_advantages:
+            raise ConfigError(
+                f"The surrogate `{section.type}` has no advantage to shape.",
+                "There is no [advantage], and the loss is differentiated as it is.",
+                "Use a loss that is a policy gradient, add [reward] and [advantage], or leave [surrogate] out.",
+            )
         return surrogate
+
+    @property
+    def _teacher_gives_advantages(self) -> bool:
+        """Whether the distillation loss is a policy gradient."""
+        from agentdistill.learner.losses import PolicyGradient, objective_at
+        from agentdistill.learner.progress import LearnerProgress
+
+        loss = self.loss
+        return loss is not None and isinstance(objective_at(loss, LearnerProgress(0, 1)), PolicyGradient)
 
     @cached_property
     def advantage(self) -> Callable[..., Any] | None:
@@ -128,6 +151,7 @@ class Methods:
             ("advantage", self.advantage, self.config.advantage.type if self.config.advantage else ""),
             ("fusion", self.fusion, self.config.fusion.type if self.config.fusion else ""),
             ("surrogate", self.surrogate, self.config.surrogate.type if self.config.surrogate else ""),
+            ("loss", self.loss, self.config.loss.type if self.config.loss else ""),
         ]
         for kind, part, name in users:
             for need in getattr(part, "needs", ()):
@@ -136,6 +160,7 @@ class Methods:
         given = {
             "reward": bool(self.config.reward),
             "advantage": self.config.advantage is not None,
+            "groups": self.config.rollout.samples_per_task > 1,
             **{f"annotation:{name}": True for name in self._annotations()},
         }
         for need, who in asked.items():
@@ -144,6 +169,12 @@ class Methods:
                     f"{who} needs the annotation `{need.removeprefix('annotation:')}`, and no reward writes it.",
                     "Annotations come from rewards that judge single turns.",
                     "Add such a [[reward]] (see `agentdistill plugins list --kind reward`), or choose another method.",
+                )
+            if need == "groups" and not given[need]:
+                raise ConfigError(
+                    f"{who} compares the episodes of a task, and there is one of each.",
+                    "rollout.samples_per_task is 1: a group of one says nothing.",
+                    "Set rollout.samples_per_task to 2 or more, e.g. 8 with fewer rollout.tasks_per_step.",
                 )
             if need in ("reward", "advantage") and not given[need]:
                 raise ConfigError(
@@ -156,6 +187,14 @@ class Methods:
                     f"{who} needs `{need}`, which is no statistic of the learner.", "", "Mend the plugin."
                 )
         return frozenset(asked)
+
+    def check(self) -> None:
+        """Makes the methods and compares what they need, before anything is loaded.
+
+        Raises:
+            ConfigError: they do not fit together.
+        """
+        _ = self.needs
 
     def _annotations(self) -> frozenset[str]:
         targets = [self.registry.get("reward", section.type).load() for section in self.config.reward]

@@ -32,7 +32,7 @@ from pydantic import Field
 from agentdistill.errors import DataError
 from agentdistill.records import LossRole, Step, Trajectory
 from agentdistill.training.rewarded import RewardedBatch
-from agentdistill_advantages.groups import GroupConfig, groups, returns
+from agentdistill_advantages.groups import GROUPS, GroupConfig, groups, returns
 
 
 class AdaptThinkConfig(GroupConfig):
@@ -68,6 +68,9 @@ def adaptthink(batch: RewardedBatch, config: AdaptThinkConfig) -> list[npt.NDArr
         for i in members:
             result[i] = (config.delta * silent[i] + (total[i] - reference)).astype(np.float32)
     return result
+
+
+adaptthink.needs = lambda config: frozenset() if config.reference is not None else GROUPS  # type: ignore[attr-defined]
 
 
 def thought(step: Step, config: AdaptThinkConfig) -> bool:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from agentdistill.training.rewarded import RewardedBatch
-from agentdistill_advantages.groups import Floats, GroupConfig, groups
+from agentdistill_advantages.groups import GROUPS, Floats, GroupConfig, groups
 
 
 class BrpoConfig(GroupConfig):
@@ -77,6 +77,9 @@ def brpo(batch: RewardedBatch, config: BrpoConfig) -> list[npt.NDArray[np.float3
             inside = slot < size
             result[i][inside] = advantage[row][slot[inside]]
     return result
+
+
+brpo.needs = GROUPS  # type: ignore[attr-defined]
 
 
 def _scores(rewards: npt.NDArray[np.float32], budgets: tuple[int, ...]) -> Floats:

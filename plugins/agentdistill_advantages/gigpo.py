@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 
 from agentdistill.records import LossRole
 from agentdistill.training.rewarded import RewardedBatch
-from agentdistill_advantages.groups import GroupConfig, discounted, groups, returns, spread, standardised
+from agentdistill_advantages.groups import GROUPS, GroupConfig, discounted, groups, returns, spread, standardised
 
 
 class GigpoConfig(GroupConfig):
@@ -74,3 +74,6 @@ def gigpo(batch: RewardedBatch, config: GigpoConfig) -> list[npt.NDArray[np.floa
                 result[i][k] = config.omega * a
     whole = spread(batch, config.episode * episode)
     return [(a + b).astype(np.float32) for a, b in zip(result, whole, strict=True)]
+
+
+gigpo.needs = GROUPS  # type: ignore[attr-defined]

@@ -17,6 +17,8 @@ from agentdistill.records import StopReason
 from agentdistill.training.rewarded import RewardedBatch
 
 Floats = npt.NDArray[np.float64]
+GROUPS = frozenset({"groups"})
+"""The `needs` of an advantage that compares the episodes of a task: several of each."""
 
 
 class GroupConfig(PluginConfig):

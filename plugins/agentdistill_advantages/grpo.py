@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from agentdistill.training.rewarded import RewardedBatch
-from agentdistill_advantages.groups import GroupConfig, groups, returns, spread, standardised
+from agentdistill_advantages.groups import GROUPS, GroupConfig, groups, returns, spread, standardised
 
 
 class GrpoConfig(GroupConfig):
@@ -44,3 +44,6 @@ def grpo(batch: RewardedBatch, config: GrpoConfig) -> list[npt.NDArray[np.float3
     for members in groups(batch, config.count_cut):
         advantage[members] = standardised(total[members], config.std, config.epsilon)
     return spread(batch, advantage)
+
+
+grpo.needs = GROUPS  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from agentdistill.records import LossRole
 from agentdistill.training.rewarded import RewardedBatch
-from agentdistill_advantages.groups import Floats, GroupConfig, discounted, groups, known, returns
+from agentdistill_advantages.groups import GROUPS, Floats, GroupConfig, discounted, groups, known, returns
 
 
 class ReinforceConfig(GroupConfig):
@@ -70,6 +70,9 @@ def reinforce(batch: RewardedBatch, config: ReinforceConfig) -> list[npt.NDArray
         if len(compared) > 1:
             value = [v / (compared.std(ddof=1) + 1e-8) for v in value]
     return [v.astype(np.float32) for v in value]
+
+
+reinforce.needs = lambda config: GROUPS if config.baseline == "group" else frozenset()  # type: ignore[attr-defined]
 
 
 def _compared(

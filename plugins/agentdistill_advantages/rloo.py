@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentdistill.training.rewarded import RewardedBatch
-from agentdistill_advantages.groups import GroupConfig, groups, returns, spread, standardised
+from agentdistill_advantages.groups import GROUPS, GroupConfig, groups, returns, spread, standardised
 
 
 class RlooConfig(GroupConfig):
@@ -34,3 +34,6 @@ def rloo(batch: RewardedBatch, config: RlooConfig) -> list[npt.NDArray[np.float3
         if size > 1:
             advantage[members] = standardised(total[members], False, 0.0) * size / (size - 1)
     return spread(batch, advantage)
+
+
+rloo.needs = GROUPS  # type: ignore[attr-defined]

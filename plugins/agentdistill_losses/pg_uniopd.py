@@ -53,6 +53,7 @@ class UniOpdConfig(PluginConfig):
 class UniOpdLoss:
     """See `UniOpdConfig`."""
 
+    needs = frozenset({"groups"})
     rests_at_teacher = False
 
     def __init__(self, config: UniOpdConfig) -> None:

@@ -62,6 +62,7 @@ def contrast_advantage(tokens: TokenStatistics, config: ContrastConfig) -> Tenso
 class ContrastLoss:
     """See `ContrastConfig`."""
 
+    needs = frozenset({"groups"})
     failures = True
     rests_at_teacher = False
 
