@@ -46,6 +46,7 @@ def make_test(models: Path):
             "teacher.model": str(models / "teacher"),
             "loss.type": "opd",
             "rollout.max_new_tokens": 6,
+            "rollout.samples_per_task": 2,
             "optim.steps": 20,
             **{key.replace("__", "."): value for key, value in overrides.items()},
         }
