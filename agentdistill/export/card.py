@@ -153,12 +153,19 @@ def _cost(results: Mapping[str, Any]) -> str:
         return "Unknown: the run's results are not there."
     names = {
         "env_steps": "environment steps",
-        "episodes": "episodes",
         "sampled_tokens": "tokens the student wrote",
         "teacher_tokens": "tokens the teacher read",
+        "teacher_written_tokens": "tokens the teacher wrote",
+        "teacher_cost_usd": "US dollars for the teacher, as the recipe's prices say",
+        "judge_tokens": "tokens judges read and wrote",
+        "judge_cost_usd": "US dollars for judges, as the recipe's prices say",
     }
-    shown = {names.get(key, key.replace("_", " ")): value for key, value in totals.items()}
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value:,.0f} |" for key, value in shown.items())])
+    rows = ["| | |", "|---|---|"]
+    for key, value in totals.items():
+        if value:
+            shown = f"{value:,.4f}" if key.endswith("_usd") else f"{value:,.0f}"
+            rows.append(f"| {names.get(key, key)} | {shown} |")
+    return "\n".join(rows) if len(rows) > 2 else "Nothing was counted: it imitated what was there."
 
 
 def _use(asked: Mapping[str, Any], results: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,32 +47,53 @@ class Tracker(Protocol):
 
 @dataclass(slots=True)
 class Totals:
-    """Running costs of a run, part of its checkpoint."""
+    """Running costs of a run, part of its checkpoint.
+
+    Attributes:
+        env_steps: steps of environments.
+        episodes: episodes played.
+        sampled_tokens: tokens the student wrote.
+        teacher_tokens: tokens the teacher read: rows it scored, kept scores aside, and prompts of an endpoint.
+        teacher_written_tokens: tokens an endpoint wrote in the teacher's place.
+        teacher_cost_usd: what that cost, where prices are known.
+        judge_tokens: tokens that judges read and wrote.
+        judge_cost_usd: what that cost, where prices are known.
+    """
 
     env_steps: float = 0.0
+    episodes: float = 0.0
     sampled_tokens: float = 0.0
     teacher_tokens: float = 0.0
-    episodes: float = 0.0
+    teacher_written_tokens: float = 0.0
     teacher_cost_usd: float = 0.0
+    judge_tokens: float = 0.0
+    judge_cost_usd: float = 0.0
 
-    def add(self, metrics: Mapping[str, float]) -> None:
-        """Adds one batch."""
+    def add(self, metrics: Mapping[str, float], *, scored: bool) -> None:
+        """Adds one batch.
+
+        Args:
+            metrics: of the batch.
+            scored: a teacher was asked for the rows' scores.
+        """
+
+        def summed(part: str, name: str) -> float:
+            return sum(v for key, v in metrics.items() if key.startswith(f"{part}/") and key.endswith(f"/{name}"))
+
         self.env_steps += metrics.get("rollout/env_steps", 0.0)
-        self.sampled_tokens += metrics.get("rollout/tokens", 0.0)
-        self.teacher_tokens += metrics.get("rollout/row_tokens", 0.0) - metrics.get("teacher/cached_tokens", 0.0)
         self.episodes += metrics.get("rollout/episodes", 0.0)
-        spent = [v for name, v in metrics.items() if name.startswith("teacher/") and name.endswith("cost_usd")]
-        self.teacher_cost_usd += sum(spent)
+        self.sampled_tokens += metrics.get("rollout/tokens", 0.0)
+        if scored:
+            self.teacher_tokens += metrics.get("rollout/row_tokens", 0.0) - metrics.get("teacher/cached_tokens", 0.0)
+        self.teacher_tokens += summed("teacher", "tokens_in")
+        self.teacher_written_tokens += summed("teacher", "tokens_out")
+        self.teacher_cost_usd += summed("teacher", "cost_usd")
+        self.judge_tokens += summed("reward", "tokens_in") + summed("reward", "tokens_out")
+        self.judge_cost_usd += summed("reward", "cost_usd")
 
     def as_dict(self) -> dict[str, float]:
         """The totals by name."""
-        return {
-            "env_steps": self.env_steps,
-            "sampled_tokens": self.sampled_tokens,
-            "teacher_tokens": self.teacher_tokens,
-            "episodes": self.episodes,
-            "teacher_cost_usd": self.teacher_cost_usd,
-        }
+        return dataclasses.asdict(self)
 
 
 @dataclass(slots=True)
@@ -150,7 +172,7 @@ class TrainingLoop:
             if self.store is not None:
                 for trajectory in batch.trajectories:
                     self.store.append(trajectory)
-            self.totals.add(metrics)
+            self.totals.add(metrics, scored=batch.scores is not None)
             metrics.update({f"total/{name}": value for name, value in self.totals.as_dict().items()})
             metrics["time/step"] = time.perf_counter() - began
             if metrics.get("rollout/tokens"):
