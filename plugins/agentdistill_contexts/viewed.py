@@ -1,4 +1,4 @@
-"""The student itself is shown what a view says about a recorded attempt at the same task: it plays as a reviser.
+r"""The student itself is shown what a view says about a recorded attempt at the same task: it plays as a reviser.
 
     messages = those of another policy, and in the first user message the words of the view about the attempt
 
