@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from agentdistill.errors import AgentDistillError
 
 if TYPE_CHECKING:
     from agentdistill.plugins.registry import PluginRegistry
+    from agentdistill.records import ScoreRequest
     from agentdistill.selftest import SelfTest
     from agentdistill.training.assembly import Parts
 
@@ -115,15 +116,25 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
     def loss() -> str:
         if config.loss is None:
             return "none: rewards or turns to imitate teach alone"
-        return f"asks the teacher for {parts.loss.request}"
+        return f"{config.loss.type}, asks the teacher for {_words(parts.request)}"
+
+    def methods() -> str:
+        used = {kind: _types(getattr(config, kind)) for kind in ("step_weight", "token_weight", "reward", "advantage")}
+        used |= {kind: _types(getattr(config, kind)) for kind in ("fusion", "surrogate", "filter")}
+        told = [f"{kind.replace('_', ' ')} {' and '.join(names)}" for kind, names in used.items() if names]
+        needs = f"; they look at {', '.join(sorted(parts.needs))}" if parts.needs else ""
+        return (" · ".join(told) or "none") + needs
 
     def curriculum() -> str:
-        needs = parts.curriculum.needs
-        if "demonstrations" not in needs:
-            return "needs nothing"
-        some = parts.tasks[:5]
-        found = sum(parts.demonstrations(task) is not None for task in some)
-        return f"demonstrations for {found} of the first {len(some)} tasks"
+        needs, some = parts.curriculum.needs, parts.tasks[:5]
+        told = [f"{config.curriculum.type}, needs {', '.join(sorted(needs)) or 'nothing'}"]
+        if parts.guides:
+            told.append(f"guides: {', '.join(parts.guides)}")
+        for kind, look in (("demonstrations", parts.demonstrations), ("recordings", parts.recordings)):
+            if kind in needs:
+                found = sum(look(task) is not None for task in some)
+                told.append(f"{kind} for {found} of the first {len(some)} tasks")
+        return " · ".join(told)
 
     def self_score() -> str:
         from agentdistill.training.preflight import self_score as measure
@@ -133,7 +144,9 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
     def relied_on() -> str:
         from agentdistill.training.preflight import own_checks
 
-        return " · ".join(" ".join(line.split()) for line in own_checks(test)) or "teacher and engine have none"
+        return (
+            " · ".join(" ".join(line.split()) for line in own_checks(test)) or "teacher, engine and rewards have none"
+        )
 
     from agentdistill.selftest import CHECKS, SelfTest
 
@@ -148,11 +161,30 @@ def checks(parts: Parts, registry: PluginRegistry) -> list[tuple[str, Check]]:
         ("engine", engine),
         ("teacher", teacher),
         ("loss", loss),
+        ("methods", methods),
         ("curriculum", curriculum),
         ("self-score", self_score),
         ("own checks", relied_on),
         *((name, _timed(check, test)) for name, check in CHECKS.items()),
     ]
+
+
+def _types(sections: Any) -> list[str]:
+    """The plugins that one section, or several, choose."""
+    several = sections if isinstance(sections, tuple) else (sections,)
+    return [section.type for section in several if section is not None]
+
+
+def _words(request: ScoreRequest) -> str:
+    """What a teacher is asked for."""
+    asked = {
+        "the sampled log-probabilities": request.sampled,
+        f"the top {request.top_k}": request.top_k,
+        "hidden states": request.hidden,
+        "entropies": request.entropy,
+        "largest probabilities": request.confidence,
+    }
+    return ", ".join(words for words, wanted in asked.items() if wanted) or "nothing"
 
 
 def _timed(check: Callable[[SelfTest], str], test: SelfTest) -> Check:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from agentdistill.selftest import SelfTest, self_test
 from agentdistill.teachers.optional import check_teacher
 from agentdistill.teachers.selfcheck import SelfCheck, check_self_score
+from agentdistill.training.methods import Methods
+from agentdistill.training.rewarded import total_rewards
 
 if TYPE_CHECKING:
     from agentdistill.training.assembly import Parts
@@ -26,7 +29,7 @@ def self_score(test: SelfTest) -> SelfCheck:
 
 
 def own_checks(test: SelfTest) -> list[str]:
-    """What teacher and engine find when they are asked whether they can be relied on, with a few turns of the student.
+    """What teacher, engine and rewards say when they are asked about a few turns of the student.
 
     Raises:
         AgentDistillError: one of them cannot.
@@ -36,11 +39,27 @@ def own_checks(test: SelfTest) -> list[str]:
     lines = [f"teacher  {line}" for line in asked]
     if hasattr(parts.engine, "check"):
         lines += [f"engine   {line}" for line in parts.engine.check(test.material.played)]
-    return lines
+    return lines + first_rewards(test)
+
+
+def first_rewards(test: SelfTest) -> list[str]:
+    """What the rewards give for a few turns, so that a judge who is not there or says nothing is known before the run.
+
+    Raises:
+        AgentDistillError: a reward cannot be had.
+    """
+    config = test.parts.config
+    if not config.reward:
+        return []
+    # Judges of their own, and episodes of their own to write into: nothing of the run's is changed.
+    terms, played = Methods(config, test.parts.registry).rewards, copy.deepcopy(test.material.played)
+    _, found = total_rewards(terms, played)
+    said = ", ".join(f"{term.name} {found[f'reward/{term.name}']:.3g}" for term in terms)
+    return [f"rewards  {said}: mean of {len(played)} episodes that were cut short"]
 
 
 def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:
-    """The self-score check, those of teacher and engine, and the self-test unless `run.self_test` is false.
+    """The self-score check, those of teacher, engine and rewards, and the self-test unless `run.self_test` is false.
 
     Args:
         parts: the assembled run; nothing in it is changed.
