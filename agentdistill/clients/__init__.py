@@ -13,6 +13,7 @@ print(answers[0].text, client.usage.summary())
 Needs the extra `api`. Nothing here imports the HTTP library before a request is sent.
 """
 
+from agentdistill.clients.account import Account
 from agentdistill.clients.answers import AnswerCache
 from agentdistill.clients.chat import ChatClient
 from agentdistill.clients.completions import BadReply, CompletionsClient
@@ -23,6 +24,7 @@ from agentdistill.clients.settings import EndpointConfig
 from agentdistill.clients.usage import Usage
 
 __all__ = [
+    "Account",
     "AnswerCache",
     "BadReply",
     "ChatAnswer",

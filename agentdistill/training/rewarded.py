@@ -81,7 +81,8 @@ def total_rewards(
         trajectories: the episodes.
 
     Returns:
-        float32 [steps] per episode, and metrics `reward/mean`, `reward/std`, `reward/NAME` (unweighted).
+        float32 [steps] per episode, and metrics `reward/mean`, `reward/std`, `reward/NAME` (unweighted), and
+        `reward/NAME/NUMBER` of judges that have numbers of their own (`metrics`).
 
     Raises:
         PluginError: a term returned something of another shape, or that is not finite.
@@ -93,6 +94,8 @@ def total_rewards(
         for sum_, values in zip(total, given, strict=True):
             sum_ += np.float32(term.weight) * values
         metrics[f"reward/{term.name}"] = _mean([float(values.sum()) for values in given])
+        own = getattr(term.judge, "metrics", None)
+        metrics |= {f"reward/{term.name}/{name}": value for name, value in (own() if own is not None else {}).items()}
     totals = [float(values.sum()) for values in total]
     metrics |= {"reward/mean": _mean(totals), "reward/std": float(np.std(totals)) if totals else 0.0}
     return total, metrics

@@ -25,9 +25,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentdistill.clients import ChatClient, ChatRequest
+from agentdistill.clients import ChatRequest
 from agentdistill.records import Step, Trajectory
-from agentdistill_rewards.judging import JudgeConfig, annotate, ask, goal, last, quoted, turn, unread
+from agentdistill_rewards.judging import Judge, JudgeConfig, annotate, ask, goal, last, quoted, turn, unread
 from agentdistill_rewards.llm_judge import SYSTEM
 from agentdistill_rewards.turns import Rewards, nothing, own
 
@@ -48,7 +48,7 @@ Candidate = tuple[str, str]
 """What was written, and the action."""
 
 
-class Arbiter:
+class Arbiter(Judge):
     """Compares the student's actions with others at the same state.
 
     Raises:
@@ -59,8 +59,8 @@ class Arbiter:
     annotates: ClassVar[frozenset[str]] = frozenset({"arbiter"})
 
     def __init__(self, config: ArbiterConfig) -> None:
+        super().__init__(config)
         self.config = config
-        self.client = ChatClient(config)
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[Rewards]:
         """Preferences over the number of the student's turns; float32 [steps].

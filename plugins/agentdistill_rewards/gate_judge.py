@@ -18,9 +18,9 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from agentdistill.clients import ChatClient, ChatRequest
+from agentdistill.clients import ChatRequest
 from agentdistill.records import Trajectory
-from agentdistill_rewards.judging import JudgeConfig, annotate, ask, transcript
+from agentdistill_rewards.judging import Judge, JudgeConfig, annotate, ask, transcript
 from agentdistill_rewards.llm_judge import SYSTEM
 from agentdistill_rewards.turns import Rewards, nothing, own
 
@@ -31,7 +31,7 @@ class GateJudgeConfig(JudgeConfig):
     """A judge of turns. `unreadable` has no meaning here: a turn without a label is left to the weight."""
 
 
-class GateJudge:
+class GateJudge(Judge):
     """Labels every turn of the student.
 
     Raises:
@@ -42,8 +42,8 @@ class GateJudge:
     annotates: ClassVar[frozenset[str]] = frozenset({"judge"})
 
     def __init__(self, config: GateJudgeConfig) -> None:
+        super().__init__(config)
         self.config = config
-        self.client = ChatClient(config)
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[Rewards]:
         """Zeros, float32 [steps]; the labels are in the annotation `judge` of each turn."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
-from agentdistill.clients import ChatClient, ChatRequest, EndpointConfig
+from agentdistill.clients import Account, ChatClient, ChatRequest, EndpointConfig
 from agentdistill.errors import TrainingError
 from agentdistill.records import Step, StopReason, Trajectory
 
@@ -51,6 +51,37 @@ class JudgeConfig(EndpointConfig):
     attempts: int = Field(default=3, ge=1)
     unreadable: float | None = Field(default=None, allow_inf_nan=False)
     show_end: bool = True
+
+
+class Judge:
+    """A client, and the account of what it costs: numbers for every step, and a budget that a resumed run keeps to.
+
+    Args:
+        config: the endpoint.
+
+    Raises:
+        ConfigError: the variable with the endpoint's key is not set.
+        MissingExtraError: the extra `api` is not installed.
+
+    Attributes:
+        client: of the judge.
+    """
+
+    def __init__(self, config: JudgeConfig) -> None:
+        self.client = ChatClient(config)
+        self._account = Account(self.client.usage)
+
+    def metrics(self) -> dict[str, float]:
+        """What was asked and spent since the last call."""
+        return self._account.news()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been spent; plain JSON."""
+        return self._account.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores `state_dict`."""
+        self._account.load_state_dict(state)
 
 
 def quoted(text: str) -> str:

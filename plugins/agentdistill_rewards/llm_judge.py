@@ -18,9 +18,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from agentdistill.clients import ChatClient, ChatRequest
+from agentdistill.clients import ChatRequest
 from agentdistill.records import Trajectory
-from agentdistill_rewards.judging import JudgeConfig, ask, last, number, transcript, unread
+from agentdistill_rewards.judging import Judge, JudgeConfig, ask, last, number, transcript, unread
 from agentdistill_rewards.turns import Rewards, at_the_end
 
 RUBRIC = (
@@ -55,7 +55,7 @@ class LLMJudgeConfig(JudgeConfig):
         return self
 
 
-class LLMJudge:
+class LLMJudge(Judge):
     """Scores episodes, many at a time.
 
     Raises:
@@ -68,9 +68,9 @@ class LLMJudge:
     """
 
     def __init__(self, config: LLMJudgeConfig) -> None:
+        super().__init__(config)
         self.config = config
         self.rubric = config.rubric
-        self.client = ChatClient(config)
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[Rewards]:
         """The scaled score on the last step of each episode; float32 [steps].

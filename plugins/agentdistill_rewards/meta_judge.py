@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from agentdistill.clients import ChatClient, ChatRequest
+from agentdistill.clients import Account, ChatClient, ChatRequest
 from agentdistill.records import Trajectory
 from agentdistill_rewards.judging import ask, last, transcript
 from agentdistill_rewards.llm_judge import LLMJudge, LLMJudgeConfig
@@ -71,6 +71,7 @@ class MetaJudge(LLMJudge):
         self.meta_config = config
         model = config.meta_model or config.model
         self.meta = ChatClient(config.model_copy(update={"model": model, "max_tokens": config.meta_tokens}))
+        self._meta_account = Account(self.meta.usage)
         self.revisions = [config.rubric]
         self.kept = 0
         self._batches = 0
@@ -118,13 +119,20 @@ class MetaJudge(LLMJudge):
         rubric = (last("rubric", text) or "").strip()
         return rubric if rubric and len(rubric) <= self.meta_config.longest else None
 
+    def metrics(self) -> dict[str, float]:
+        """What was asked and spent since the last call; "meta/..." for revisions."""
+        return super().metrics() | {f"meta/{name}": value for name, value in self._meta_account.news().items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Plain JSON from which `load_state_dict` goes on."""
         recent = [[value, text] for value, text in self._recent]
-        return {"revisions": list(self.revisions), "kept": self.kept, "batches": self._batches, "recent": recent}
+        mine = {"revisions": list(self.revisions), "kept": self.kept, "batches": self._batches, "recent": recent}
+        return {**super().state_dict(), **mine, "meta": self._meta_account.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state_dict` was taken."""
+        super().load_state_dict(state)
+        self._meta_account.load_state_dict(state.get("meta", {}))
         self.revisions, self.kept = [str(rubric) for rubric in state["revisions"]], int(state["kept"])
         self.rubric, self._batches = self.revisions[-1], int(state["batches"])
         self._recent = [(float(value), str(text)) for value, text in state["recent"]]

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from agentdistill.clients import ChatClient, ChatRequest
+from agentdistill.clients import ChatRequest
 from agentdistill.records import Trajectory
-from agentdistill_rewards.judging import JudgeConfig, ask, last, transcript, unread
+from agentdistill_rewards.judging import Judge, JudgeConfig, ask, last, transcript, unread
 from agentdistill_rewards.llm_judge import RUBRIC, SYSTEM
 from agentdistill_rewards.turns import Rewards, at_the_end
 
@@ -37,7 +37,7 @@ class PairwiseJudgeConfig(JudgeConfig):
     opponents: int | None = Field(default=None, ge=1)
 
 
-class PairwiseJudge:
+class PairwiseJudge(Judge):
     """Compares the episodes of each task.
 
     Raises:
@@ -46,8 +46,8 @@ class PairwiseJudge:
     """
 
     def __init__(self, config: PairwiseJudgeConfig) -> None:
+        super().__init__(config)
         self.config = config
-        self.client = ChatClient(config)
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[Rewards]:
         """The share of comparisons won, on the last step of each episode; float32 [steps].

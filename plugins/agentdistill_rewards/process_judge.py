@@ -23,9 +23,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from agentdistill.clients import ChatClient, ChatRequest
+from agentdistill.clients import ChatRequest
 from agentdistill.records import Trajectory
-from agentdistill_rewards.judging import JudgeConfig, annotate, ask, last, number, transcript, unread
+from agentdistill_rewards.judging import Judge, JudgeConfig, annotate, ask, last, number, transcript, unread
 from agentdistill_rewards.llm_judge import SYSTEM
 from agentdistill_rewards.turns import Rewards, nothing, own
 
@@ -48,7 +48,7 @@ class ProcessJudgeConfig(JudgeConfig):
     zeta: float = Field(default=0.5, ge=0.0, le=1.0)
 
 
-class ProcessJudge:
+class ProcessJudge(Judge):
     """Scores every turn of the student.
 
     Raises:
@@ -59,8 +59,8 @@ class ProcessJudge:
     annotates: ClassVar[frozenset[str]] = frozenset({"process"})
 
     def __init__(self, config: ProcessJudgeConfig) -> None:
+        super().__init__(config)
         self.config = config
-        self.client = ChatClient(config)
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[Rewards]:
         """Blended scores; float32 [steps].

@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agentdistill.clients import ChatClient, EndpointConfig
+from agentdistill.clients import Account, ChatClient, EndpointConfig
 from agentdistill.conversation.base import ContextPolicy, Situation
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.engines.base import GenerationRequest, Sampling
@@ -40,7 +40,6 @@ from agentdistill.hashing import digest
 from agentdistill.records import ScoreRequest, TeacherScores, Trajectory
 from agentdistill.rollout.chat_guide import ChatGuide, ChatGuideSettings
 from agentdistill.rollout.guide import GuideTurn
-from agentdistill_teachers.account import Account
 
 
 class ChatTeacherConfig(EndpointConfig):

@@ -69,7 +69,9 @@ def test_a_resumed_judge_goes_on_as_the_first_would_have():
         second.load_state_dict(state)
         parts += [second.score(batch(n))[0][-1] for n in range(3, 6)]
         assert len(server.requests) == asked  # every answer of the second run is the first one's
-    assert parts == whole and second.revisions == mpo.revisions and second.state_dict() == mpo.state_dict()
+    assert parts == whole and second.revisions == mpo.revisions
+    mine, theirs = second.state_dict(), mpo.state_dict()
+    assert all(mine[name] == theirs[name] for name in ("revisions", "kept", "batches", "recent"))
 
 
 def test_samples_come_from_both_ends():

@@ -1,11 +1,11 @@
-"""What a teacher behind an endpoint cost: numbers for every step, kept over a resume."""
+"""What a model behind an endpoint cost: numbers for every step, kept over a resume."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agentdistill.clients import Usage
+from agentdistill.clients.usage import Usage
 
 SPENT = {"tokens_in": "prompt_tokens", "tokens_out": "completion_tokens", "requests": "sent", "cached": "cached"}
 """Metrics of a step by the counter of the client whose difference they are."""
