@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from agentdistill.atomic import write_bytes
 from agentdistill.clients.messages import ChatAnswer
 from agentdistill.errors import DataError
 from agentdistill.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 
@@ -25,6 +28,7 @@ class AnswerCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._warned = False
 
     def path(self, identity: str) -> Path:
         """The file of a request (`ChatRequest.identity`)."""
@@ -52,7 +56,7 @@ class AnswerCache:
             ) from error
 
     def put(self, identity: str, payload: dict[str, Any], answer: ChatAnswer) -> None:
-        """Keeps an answer."""
+        """Keeps an answer. A full disk costs the cache, and not the run that has paid for the answer."""
         kept = {
             "text": answer.text,
             "finish": answer.finish,
@@ -62,4 +66,10 @@ class AnswerCache:
             "choice": dict(answer.choice),
         }
         value = {"v": VERSION, "identity": identity, "sum": digest(kept), "request": payload, "answer": kept}
-        write_bytes(self.path(identity), json.dumps(value, ensure_ascii=False, indent=1).encode())
+        try:
+            write_bytes(self.path(identity), json.dumps(value, ensure_ascii=False, indent=1).encode())
+        except OSError as error:
+            if not self._warned:
+                what = "Answers cannot be kept in %s (%s): a repeated run pays again. Make room, or set cache_folder."
+                logger.warning(what, self.folder, error)
+            self._warned = True

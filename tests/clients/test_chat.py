@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import math
+import os
 import time
 
 import pytest
@@ -121,6 +123,21 @@ def test_a_cache_can_be_turned_off_and_moved(tmp_path):
     (file,) = (tmp_path / "mine").rglob("*.json")
     kept = json.loads(file.read_text())
     assert kept["request"]["messages"][0]["content"] == "a" and kept["answer"]["text"] == "you said a"
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_answers(monkeypatch, caplog):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with chat_server(echo) as server, monkeypatch.context() as patched:
+        patched.setattr("agentdistill.clients.answers.write_bytes", full)
+        chat = client(server)
+        assert [a.text for a in chat.complete(asks("a", "b"))] == ["you said a", "you said b"]
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "No space left on device" in warning and "pays again" in warning
+    with chat_server(echo) as server:
+        client(server).complete(asks("a"))
+        assert len(server.requests) == 1
 
 
 def test_a_damaged_answer_is_named(tmp_path):
