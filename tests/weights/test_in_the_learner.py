@@ -12,6 +12,7 @@ from made_weights import make_steps, make_tokens
 from tiny import tiny_model
 
 from agentdistill.errors import ConfigError, PluginError
+from agentdistill.learner.batch import assemble
 from agentdistill.learner.facts import BatchExtras
 from agentdistill.learner.fusion import FusionBase, Scales
 from agentdistill.learner.learner import Learner
@@ -156,6 +157,32 @@ def test_sod_with_mean_one_normalisation_is_an_option_of_the_optimiser(registry,
     torch.testing.assert_close(mean1, plain / mean, rtol=1e-5, atol=1e-5 * float(plain.abs().max()))
     # Effective sample sizes do not depend on the scale.
     assert normed["weight/token_ess"] == pytest.approx(metrics["weight/token_ess"], rel=1e-5)
+
+
+def kish(values):
+    return float(values.sum() ** 2 / (len(values) * (values**2).sum()))
+
+
+@pytest.mark.parametrize("reduction", ["token-mean", "turn-mean"])
+def test_the_effective_sample_size_is_told_before_and_after_the_weights(registry, student, case, reduction):
+    """Before: under the reduction alone, where short turns own a mean over turns. After: times the branch's weights."""
+    tokens = assemble(*case).tokens
+    g = torch.Generator().manual_seed(0)
+    kd, rl = (torch.rand(len(tokens), generator=g) for _ in range(2))
+    settings = LearnerSettings(grad_clip=0.0, batch_tokens=64, reduction=reduction)
+    learner = Learner(
+        student, loss=OpdLoss(OpdConfig()), token_weight=lambda _: {"kd": kd, "rl": rl}, settings=settings
+    )
+    extras = BatchExtras(advantages=[np.ones(len(e.steps), dtype=np.float32) for e in case[0]])
+    metrics = learner.accumulate(*case, extras)
+    student.zero_grad(set_to_none=True)
+    base = torch.tensor(
+        [1.0 if reduction == "token-mean" else 1.0 / n for n in tokens.length.tolist()], dtype=torch.float64
+    )
+    assert metrics["weight/ess_before"] == pytest.approx(kish(base), rel=1e-5)
+    assert metrics["weight/token_ess"] == pytest.approx(kish(base * kd), rel=1e-5)
+    assert metrics["weight/rl_ess"] == pytest.approx(kish(base * rl), rel=1e-5)
+    assert (metrics["weight/ess_before"] == pytest.approx(1.0)) == (reduction == "token-mean")
 
 
 def test_several_weights_are_multiplied(registry, student, case):
