@@ -45,7 +45,7 @@ def model_card(
     parts = [
         _front(base, license, config),
         f"# {name}",
-        _what(base, adapter, config),
+        _what(base, config),
         "## Measured success",
         *_success(results),
         "## Training",
@@ -74,7 +74,7 @@ def _front(base: str, license: str, config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _what(base: str, adapter: bool, config: Mapping[str, Any]) -> str:
+def _what(base: str, config: Mapping[str, Any]) -> str:
     env, teacher = config.get("env") or {}, config.get("teacher") or {}
     if not config:
         return "A student trained with agentdistill. Nothing around it says how."

@@ -14,7 +14,7 @@ from agentdistill.conversation.template import ChatRenderer, renderer_for
 from agentdistill.errors import ConfigError, TrainingError
 from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel, generation_stop_ids
-from agentdistill.plugins import PluginConfig, PluginRegistry
+from agentdistill.plugins import PluginConfig
 from agentdistill.records import ScoreRequest, Step, TeacherScores, TokenRow, Trajectory
 from agentdistill.teachers.base import ScoresOnly
 
@@ -112,11 +112,7 @@ class ExpertTeacher(ScoresOnly):
 
 
 def expert_teacher(
-    config: ExpertConfig,
-    student: LoadedModel,
-    *,
-    context: ContextPolicy | None = None,
-    registry: PluginRegistry | None = None,
+    config: ExpertConfig, student: LoadedModel, *, context: ContextPolicy | None = None
 ) -> ExpertTeacher:
     """Makes the teacher for a student and its context policy.
 

@@ -116,19 +116,11 @@ def tempered(parts: SplitModel, temperature: float) -> SplitModel:
     return dataclasses.replace(parts, output=output)
 
 
-def local_teacher(
-    config: LocalConfig,
-    student: LoadedModel | None = None,
-    *,
-    context: Any = None,
-    registry: PluginRegistry | None = None,
-) -> LocalTeacher:
+def local_teacher(config: LocalConfig, *, registry: PluginRegistry | None = None) -> LocalTeacher:
     """Loads the model.
 
     Args:
         config: what to load.
-        student: unused, the student's tokenizer is compared by the run.
-        context: unused.
         registry: where registered model names are looked up.
 
     Raises:
