@@ -114,11 +114,11 @@ def deep_gap(metrics: Mapping[str, float]) -> float | None:
 
 
 def no_loss(metrics: Mapping[str, float]) -> float | None:
-    """1 for a step whose distillation loss is exactly 0 although there are tokens, else 0."""
-    if not metrics.get("tokens/distill") or "loss/distill_token" not in metrics:
+    """1 for a step whose distillation loss, as weighted, is exactly 0 although there are tokens, else 0."""
+    if not metrics.get("tokens/distill") or "loss/distill" not in metrics:
         return None
     still = metrics.get("optim/grad_norm", 1.0) == 0.0
-    return float(metrics["loss/distill_token"] == 0.0 and still)
+    return float(metrics["loss/distill"] == 0.0 and still)
 
 
 RULES: tuple[Rule, ...] = (
@@ -191,7 +191,16 @@ RULES: tuple[Rule, ...] = (
         [Condition(above=0.999)],
         "The loss and its gradient are exactly 0: nothing is learned.",
         "Look for k = 1 with both sides renormalised, weights that are all 0, or a teacher that is the student itself.",
-        least=10,
+        least=3,
+    ),
+    Rule(
+        "empty-batches",
+        "`batch/empty`",
+        metric("batch/empty"),
+        [Condition(above=0.5)],
+        "The filters leave nothing to train on in most batches.",
+        "Loosen them, or play more episodes a step (rollout.tasks_per_step, rollout.samples_per_task).",
+        least=3,
     ),
     Rule(
         "engine-gap",
