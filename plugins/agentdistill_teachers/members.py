@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
 from agentdistill.errors import AgentDistillError, ConfigError
 from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginConfig, PluginRegistry, SectionOf
+from agentdistill.plugins.suggest import hint, listing
 from agentdistill.teachers.base import Teacher
 from agentdistill.teachers.nested import build_teacher
 from agentdistill.teachers.selfcheck import check_same_tokenizer
@@ -38,6 +39,18 @@ class SeveralConfig(PluginConfig):
                 raise ValueError(f"metrics are named after members: use letters, digits, - and _ instead of {name!r}")
         return members
 
+    @model_validator(mode="after")
+    def _names_of_members(self) -> Self:
+        for key, name in self.names().items():
+            if name is not None and name not in self.members:
+                known = f"the members are {listing(self.members)}"
+                raise ValueError(f"`{key}` names the teacher `{name}`; {known}.{hint(name, self.members)}")
+        return self
+
+    def names(self) -> dict[str, str | None]:
+        """The members that other options name, by the path of the option."""
+        return {"act": self.act}
+
 
 def build_members(
     config: SeveralConfig,
@@ -49,10 +62,9 @@ def build_members(
     """Builds the members, by name.
 
     Raises:
-        ConfigError: an option of a member is wrong, or `act` names nobody.
+        ConfigError: an option of a member is wrong.
         TokenizationError: the token ids of a member are not the student's.
     """
-    named(config.act, config.members, "teacher.act")
     parts: dict[str, Any] = {"student": student, "context": context, "renderer": renderer}
     members = {}
     for name, options in config.members.items():
@@ -63,14 +75,15 @@ def build_members(
     return members
 
 
-def named(name: str | None, members: Collection[str], path: str) -> None:
-    """Checks a name of a member.
+def named(name: str | None, scorers: Collection[str], path: str) -> None:
+    """Checks that a member that is named scores.
 
     Raises:
-        ConfigError: there is no such member.
+        ConfigError: it does not.
     """
-    if name is not None and name not in members:
-        raise ConfigError(f"`{path}` names the teacher {name!r}.", f"The members are {', '.join(members)}.", "Use one.")
+    if name is not None and name not in scorers:
+        known = f"Those that score are {listing(scorers)}."
+        raise ConfigError(f"`{path}` names the teacher `{name}`.", known, "Use one of them.")
 
 
 @contextmanager

@@ -28,13 +28,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 
 from agentdistill.conversation.base import ContextPolicy
 from agentdistill.conversation.template import ChatRenderer
-from agentdistill.errors import ConfigError, TrainingError
+from agentdistill.errors import TrainingError
 from agentdistill.hashing import digest
 from agentdistill.models import LoadedModel
 from agentdistill.plugins import PluginRegistry
@@ -59,6 +60,17 @@ class RouteConfig(SeveralConfig):
     default: str | None = None
     fill: str | None = None
 
+    def names(self) -> dict[str, str | None]:
+        """The members that other options name, by the path of the option."""
+        ruled = {f"rules.{number}.teacher": rule.teacher for number, rule in enumerate(self.rules)}
+        return super().names() | ruled | {"default": self.default, "fill": self.fill}
+
+    @model_validator(mode="after")
+    def _routes_something(self) -> Self:
+        if self.default is None and not self.rules:
+            raise ValueError("it routes nothing: add rules, or a default")
+        return self
+
 
 class RouteTeacher(Several):
     """Asks for each turn the member that the rules choose."""
@@ -67,7 +79,7 @@ class RouteTeacher(Several):
         """Takes the members; `route_teacher` builds them.
 
         Raises:
-            ConfigError: a rule, `default` or `fill` names nobody who scores, or nothing is ever routed.
+            ConfigError: a rule, `default` or `fill` names a member that does not score.
         """
         super().__init__(teachers, config.act)
         self.config = config
@@ -75,8 +87,6 @@ class RouteTeacher(Several):
             named(rule.teacher, self.scorers, f"teacher.rules.{number}.teacher")
         named(config.default, self.scorers, "teacher.default")
         named(config.fill, self.scorers, "teacher.fill")
-        if config.default is None and not config.rules:
-            raise ConfigError("The teacher `route` routes nothing.", "It has no rules.", "Add rules, or a default.")
         self._turns: Counter[str] = Counter()
 
     @property

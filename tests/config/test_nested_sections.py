@@ -21,10 +21,15 @@ SHOWN = {"teacher": {"type": "privileged", "view": {"type": "sdpo"}, "teacher": 
         (MIXED, {"teacher.members.big.cache": "often"}, r"\[teacher\.members\.big\] cache .*'off', 'on' or 'only'"),
         (MIXED, {"teacher.members.new.model": "x"}, r"\[teacher\.members\.new\] type: is missing"),
         (MIXED, {"teacher.members.big.type": "lokal"}, r"\[teacher\.members\.big\] type .*Did you mean `local`\?"),
+        (
+            {"teacher": {"type": "route", "default": "bok", "members": {"book": {"type": "expert"}}}},
+            {},
+            r"\[teacher\].*: `default` names the teacher `bok`; the members are `book`\. Did you mean `book`\?",
+        ),
         (SHOWN, {"teacher.view.treshold": "1"}, r"\[teacher\.view\] treshold .*Did you mean `threshold`\?"),
         (SHOWN, {"teacher.teacher.rate": "2"}, r"\[teacher\.teacher\] rate .*less than or equal to 1"),
         (
-            {"teacher": {"type": "cross", "teacher": {"type": "route", "members": {"a": {"type": "local"}}}}},
+            {"teacher": {"type": "cross", "teacher": {"type": "mixture", "members": {"a": {"type": "local"}}}}},
             {},
             r"\[teacher\.teacher\.members\.a\] model: is missing",
         ),

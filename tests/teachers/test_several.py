@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from made_episodes import make_episode, random_scores
+from pydantic import ValidationError
 from tiny import tiny_model, tiny_tokenizer
 
 from agentdistill.errors import ConfigError, TeacherOutage, TokenizationError
@@ -151,7 +152,8 @@ def test_built_members_are_told_apart_by_their_paths_and_tokenizers(tmp_path):
         teacher = make(config(members=members, **extra), student, registry=registry)
         assert "hidden" in teacher.capabilities and teacher.fingerprint == teacher.fingerprint
         with pytest.raises(ConfigError, match=r"\[teacher\.members\.one\] modle: unknown key"):
-            make(config(members={"one": {"type": "local", "modle": "x"}}, **extra), student, registry=registry)
+            wrong = {**members, "one": {"type": "local", "modle": "x"}}
+            make(config(members=wrong, **extra), student, registry=registry)
     file = tmp_path / "two" / "tokenizer.json"
     file.write_text(file.read_text().replace('"a":', '"a!":', 1))
     with pytest.raises(TokenizationError, match="The teacher `two`, one of several"):
@@ -173,8 +175,12 @@ def test_bad_options_are_refused(options, words):
 
 
 def test_names_of_nobody_are_refused():
-    for options in ({"default": "c"}, {"default": "a", "fill": "c"}, {"rules": [{"teacher": "c"}]}):
-        with pytest.raises(ConfigError, match="'c'"):
-            RouteTeacher(RouteConfig(members=tables("a", "b"), **options), two())
-    with pytest.raises(ConfigError, match="routes nothing"):
-        RouteTeacher(RouteConfig(members=tables("a")), {"a": Known()})
+    for options in ({"default": "c"}, {"default": "a", "fill": "c"}, {"rules": [{"teacher": "c"}]}, {"act": "c"}):
+        with pytest.raises(ValidationError, match="names the teacher `c`; the members are `a`, `b`"):
+            RouteConfig(members=tables("a", "b"), **{"default": "a", **options})
+    with pytest.raises(ValidationError, match="routes nothing"):
+        RouteConfig(members=tables("a"))
+    with pytest.raises(ConfigError, match=r"`teacher\.fill` names the teacher `b`.*Those that score are `a`"):
+        silent = Known()
+        silent.capabilities = frozenset({"act"})
+        RouteTeacher(RouteConfig(members=tables("a", "b"), default="a", fill="b", act="b"), {"a": Known(), "b": silent})
