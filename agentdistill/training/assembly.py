@@ -158,7 +158,8 @@ class Parts:
     def loss(self) -> Loss | ScheduledLoss:
         """What the learner minimises; the teacher can answer what it asks."""
         self.resolved.require("loss")
-        loss = _given(self.methods.loss)
+        loss = self.methods.loss
+        assert loss is not None
         self._check_scores(loss.request, f"loss `{_given(self.config.loss).type}`")
         return loss
 
