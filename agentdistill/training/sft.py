@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,13 @@ from agentdistill.config.resolved import ResolvedConfig
 from agentdistill.errors import DataError
 from agentdistill.models import count_parameters
 from agentdistill.plugins.registry import PluginRegistry
-from agentdistill.records import Actor, EpisodePlan, LossRole, StopReason, Trajectory
+from agentdistill.records import EpisodePlan, StopReason, Trajectory
 from agentdistill.rollout.demonstrate import tokenize_demonstration
 from agentdistill.rollout.episode import EpisodeRequest, RolloutSettings
 from agentdistill.rollout.scripted import environment_expert, play_actions
 from agentdistill.store import TrajectoryStore
 from agentdistill.training.batches import SupervisedBatches
+from agentdistill.training.candidates import imitable
 from agentdistill.training.compared import ComparedBatches, compares_demonstrations
 from agentdistill.training.plan import panel_lines
 from agentdistill.training.run import Reporter, Run, RunResult
@@ -90,7 +90,7 @@ def demonstration_rows(parts: Parts, *, failures: bool = False) -> list[Trajecto
     section = parts.config.demonstrations
     found = _expert_episodes(parts) if section.source == "expert" else TrajectoryStore(Path(section.source)).read()
     over = (StopReason.FAILURE, StopReason.ENV_LIMIT)
-    chosen = (_as_demonstration(t) for t in found if t.success or (failures and t.stop in over))
+    chosen = (imitable(t) for t in found if t.success or (failures and t.stop in over))
     rows = [
         tokenize_demonstration(trajectory, parts.renderer, parts.context)
         for trajectory in itertools.islice(chosen, section.limit)
@@ -117,14 +117,3 @@ def _expert_episodes(parts: Parts) -> Iterator[Trajectory]:
         yield from play_actions(
             [request], source=parts.source, policy=environment_expert, settings=settings, context=parts.context
         )
-
-
-def _as_demonstration(trajectory: Trajectory) -> Trajectory:
-    """Turns a model's own winning episode into something to imitate; an expert's is one already."""
-    steps = [
-        dataclasses.replace(step, loss_role=LossRole.IMITATE)
-        if step.actor is not Actor.EXPERT and step.loss_role is LossRole.DISTILL
-        else step
-        for step in trajectory.steps
-    ]
-    return dataclasses.replace(trajectory, steps=steps)
