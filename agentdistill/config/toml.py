@@ -7,6 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -79,8 +80,8 @@ def _table(
     comment: Callable[[str], str] | None,
     unset: Collection[str],
 ) -> None:
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-    nested = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    nested = {key: value for key, value in table.items() if isinstance(value, Mapping) or _several(value)}
+    plain = {key: value for key, value in table.items() if key not in nested}
     if path and (plain or not nested):
         lines += [("", ""), (f"[{'.'.join(format_key(part) for part in path)}]", "")]
     for key, value in plain.items():
@@ -93,4 +94,23 @@ def _table(
         elif comment:
             lines.append((f"# {format_key(key)} is not set", note))
     for key, value in nested.items():
-        _table(value, (*path, key), lines, comment, unset)
+        inner = (*path, key)
+        if isinstance(value, Mapping):
+            _table(value, inner, lines, comment, unset)
+            continue
+        for number, one in enumerate(value):
+            name = ".".join(format_key(part) for part in inner)
+            lines += [("", ""), (f"[[{name}]]", comment(".".join(inner)) if comment else "")]
+            within = None if comment is None else partial(_comment_within, comment, ".".join(inner), number)
+            body: list[tuple[str, str]] = []
+            _table(one, inner, body, within, unset)
+            lines += body[2:] if body[:2] == [("", ""), (f"[{name}]", "")] else body
+
+
+def _several(value: Any) -> bool:
+    """Whether a value is a list of sections."""
+    return isinstance(value, Sequence) and bool(value) and all(isinstance(one, Mapping) and one for one in value)
+
+
+def _comment_within(comment: Callable[[str], str], of: str, number: int, path: str) -> str:
+    return comment(f"{of}.{number}{path.removeprefix(of)}")

@@ -41,3 +41,12 @@ def test_comments_say_what_is_not_set():
     written = dump({"a": {"x": 1, "y": None}}, lambda path: f"from {path}")
     assert "x = 1  " in written and "# from a.x" in written and "# y is not set" in written
     assert tomllib.loads(written) == {"a": {"x": 1}}
+
+
+def test_lists_of_sections_are_written_one_key_a_line():
+    values = {"reward": [{"type": "outcome", "scale": None}, {"type": "judge", "of": {"rubric": "x"}}], "b": {"c": [1]}}
+    written = dump(values, lambda path: f"from {path}" if path == "reward" else "")
+    first, second = [{"type": "outcome"}, {"type": "judge", "of": {"rubric": "x"}}]
+    assert tomllib.loads(written) == {"reward": [first, second], "b": {"c": [1]}}
+    assert written.count("[[reward]]") == 2 and "[reward.of]" in written and "# from reward" in written
+    assert max(map(len, written.splitlines())) < 30
