@@ -83,8 +83,18 @@ def _what(base: str, config: Mapping[str, Any]) -> str:
 
 
 def _teacher(section: Mapping[str, Any]) -> str:
-    named = section.get("model") or section.get("url")
-    return f"`{named}` ({section.get('type')})" if named else f"`{section.get('type')}`"
+    """Who taught: model and type, and of a teacher made of others what each of them is."""
+    kind, named = section.get("type"), section.get("model") or section.get("url")
+    own = f"`{named}` ({kind})" if named else f"`{kind}`"
+    inside = section.get("teacher")
+    members = section.get("members")
+    if isinstance(inside, Mapping):
+        view = section.get("view")
+        shown = f", shown `{view.get('type')}`" if isinstance(view, Mapping) else ""
+        return f"{own} around {_teacher(inside)}{shown}"
+    if isinstance(members, Mapping):
+        return f"{own} of " + ", ".join(f"{name}: {_teacher(one)}" for name, one in members.items())
+    return own
 
 
 def _success(results: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
-"""What a run says that it cost."""
+"""What a run adds up that it cost, and what its card says of it."""
 
-from agentdistill.export.card import _cost
+from agentdistill.export.card import _cost, _teacher
 from agentdistill.training.loop import Totals
 
 PLAYED = {"rollout/env_steps": 30.0, "rollout/episodes": 2.0, "rollout/tokens": 100.0, "rollout/row_tokens": 900.0}
@@ -29,3 +29,11 @@ def test_the_card_shows_cents_and_leaves_out_what_nobody_did():
     card = _cost({"totals": {"env_steps": 1234.0, "teacher_cost_usd": 0.0125, "judge_tokens": 0.0}})
     assert "| environment steps | 1,234 |" in card and "as the recipe's prices say | 0.0125 |" in card
     assert "judges" not in card
+
+
+def test_the_card_says_who_taught_inside_other_teachers():
+    words = {"type": "chat", "model": "m", "url": "https://somewhere/v1"}
+    hinted = {"type": "privileged", "view": {"type": "sdpo"}, "teacher": {"type": "self", "weights": "ema"}}
+    assert _teacher({"type": "route", "members": {"a": hinted, "b": words}}) == (
+        "`route` of a: `privileged` around `self`, shown `sdpo`, b: `m` (chat)"
+    )
