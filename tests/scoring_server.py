@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import torch
+from serving import Handler, Served, serving
 
 Fault = Callable[[dict[str, Any]], Any]
 """Makes another answer from the right one: a changed JSON value, `(status, words)`, raw bytes, or None to hang up."""
 
 
 @dataclass
-class ScoringServer:
+class ScoringServer(Served):
     """What a running server is, was asked, and how it fails.
 
     Attributes:
@@ -32,7 +31,6 @@ class ScoringServer:
         down: hangs up on everybody.
         wait: seconds every completion takes.
         bodies: bodies of the completions it answered or failed.
-        most_at_once: largest number of completions under way together.
         on_completion: called before each completion.
     """
 
@@ -46,11 +44,7 @@ class ScoringServer:
     down: bool = False
     wait: float = 0.0
     bodies: list[dict[str, Any]] = field(default_factory=list)
-    most_at_once: int = 0
     on_completion: Callable[[ScoringServer], None] | None = None
-    url: str = ""
-    _now: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def completion(self, body: dict[str, Any]) -> Any:
         """The answer to a completion, or (status, words)."""
@@ -64,7 +58,7 @@ class ScoringServer:
             )
         if len(ids) >= self.limit:
             return 400, "max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)"
-        with self._lock, torch.no_grad():
+        with self.lock, torch.no_grad():
             logits = self.model(input_ids=torch.tensor([ids])).logits[0]
         entries: list[Any] = [None]
         for line, token in zip(logits[:-1].log_softmax(-1), ids[1:], strict=True):
@@ -107,34 +101,31 @@ def scoring_server(model: Any, tokenizer: Any, **settings: Any) -> Iterator[Scor
     """Runs a server on a free port of this machine until the block ends."""
     state = ScoringServer(model, tokenizer, **settings)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
+    class Scoring(Handler):
         def do_GET(self) -> None:
             self._answer({})
 
         def do_POST(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self._answer(self.body())
 
         def _answer(self, body: dict[str, Any]) -> None:
-            try:
-                value = None if state.down else self._value(body)
-                self._send(value)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
+            value = None if state.down else self._value(body)
+            if value is None:
+                self.hang_up()
+                return
+            status = 200
+            if isinstance(value, tuple):
+                status, words = value
+                value = {"error": {"message": words, "type": "BadRequestError", "param": None, "code": status}}
+            self.reply(value if isinstance(value, bytes) else json.dumps(value).encode(), status)
 
         def _value(self, body: dict[str, Any]) -> Any:
             if self.path != "/v1/completions":
                 return state.other(self.path, body)
-            with state._lock:
-                state._now += 1
-                state.most_at_once = max(state.most_at_once, state._now)
-                state.bodies.append(body)
-                fault = state.faults.pop(0) if state.faults else None
-            try:
+            with state.counted():
+                with state.lock:
+                    state.bodies.append(body)
+                    fault = state.faults.pop(0) if state.faults else None
                 if state.on_completion is not None:
                     state.on_completion(state)
                 if state.down:
@@ -142,39 +133,6 @@ def scoring_server(model: Any, tokenizer: Any, **settings: Any) -> Iterator[Scor
                 time.sleep(state.wait)
                 value = state.completion(body)
                 return value if fault is None else fault(value)
-            finally:
-                with state._lock:
-                    state._now -= 1
 
-        def _send(self, value: Any) -> None:
-            if value is None:
-                self.close_connection = True
-                self.connection.close()
-                return
-            status = 200
-            if isinstance(value, tuple):
-                status, words = value
-                value = {"error": {"message": words, "type": "BadRequestError", "param": None, "code": status}}
-            data = value if isinstance(value, bytes) else json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, *_: Any) -> None:
-            pass
-
-    server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with serving(state, Scoring):
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
