@@ -14,7 +14,11 @@ from torch import Tensor
 
 
 class ChunkLoss(Protocol):
-    """Per-token loss values from logits, with their gradient."""
+    """Per-token loss values from logits, with their gradient.
+
+    One whose tokens depend on one another has `look(logits, span)` besides, and is shown every chunk of a pass before
+    the first is evaluated; the output layer is then applied twice.
+    """
 
     def __call__(self, logits: Tensor, span: slice, want_grad: bool) -> tuple[Tensor, Tensor | None]:
         """Evaluates one chunk.
@@ -46,12 +50,17 @@ class _FusedHead(torch.autograd.Function):
         grad_bias = torch.zeros(len(weight), dtype=exact, device=weight.device) if want[2] else None
         values = torch.empty(count, dtype=exact, device=hidden.device)
         coefficients = coefficients.to(exact)
-        for start in range(0, count, chunk):
-            span = slice(start, min(start + chunk, count))
+        spans = [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+
+        def applied(part: Tensor) -> Tensor:
+            return (part @ weight.T if bias is None else torch.addmm(bias, part, weight.T)).to(exact)
+
+        look = getattr(loss, "look", None)
+        for span in spans if look is not None else ():
+            look(applied(hidden[span].to(weight.dtype)), span)
+        for span in spans:
             part = hidden[span].to(weight.dtype)
-            logits = part @ weight.T if bias is None else torch.addmm(bias, part, weight.T)
-            value, grad = loss(logits.to(exact), span, any(want))
-            del logits
+            value, grad = loss(applied(part), span, any(want))
             values[span] = value
             if grad is None:
                 continue

@@ -225,6 +225,21 @@ def test_dual_distillation(batch, agree, released: bool) -> None:
     agree(batch.learned({"type": "tsd-kd", "ranking": ranking}), total)
 
 
+def test_graphs_of_responses(batch, agree) -> None:
+    """InfiGFusion: the explicit graph of each turn, for all of its tokens."""
+    tokens = batch.tokens()
+    total = torch.zeros((), dtype=torch.float64)
+    for t in tokens:
+        features = []
+        for side in ("student", "teacher"):
+            kept = [getattr(x, side)[top(getattr(x, side), 10)].log_softmax(-1) + math.log(10) for x in turn(tokens, t)]
+            graph = torch.stack([z[:, None] * z[None, :] for z in kept]).mean(0)
+            features.append(graph.mean(1).sort().values)
+        distance = (features[0] - features[1]).square().sum() / (10 + features[1].square().sum())
+        total = total + (reverse_kl(t.student, t.teacher) + 0.1 * distance) / len(tokens)
+    agree(batch.learned({"type": "infigfusion"}), total)
+
+
 @pytest.mark.parametrize("side", ["both", "up", "down"])
 def test_calibrated_margins(batch, agree, side: str) -> None:
     """Uni-OPD with a margin of 1.5, which one task misses on the mean."""

@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from made_losses import every_token, exact, logits, statistics
+from made_losses import every_token, exact, logits, statistics, through_kernel
 
 from agentdistill.learner.losses import divergence_with_gradient
 from agentdistill.learner.progress import LearnerProgress
 from agentdistill_losses.curiosft import CuriosftConfig, CuriousTarget, tempering
 from agentdistill_losses.divergences import ForwardKL, ReverseKL
-from agentdistill_losses.infigfusion import GraphDivergence, InfigfusionConfig, InfigfusionLoss, node_features
+from agentdistill_losses.infigfusion import GraphObjective, InfigfusionConfig, InfigfusionLoss, node_features
 from agentdistill_losses.opsd import ClippedForwardKL, OpsdConfig, OpsdLoss
 from agentdistill_losses.supports import entropy
 from agentdistill_losses.veto import BridgedTarget, VetoConfig, VetoLoss
@@ -95,14 +95,41 @@ class TestPointwiseClip:
         assert loss.objective.divergence.clip == 0.05 and loss.request.hidden  # type: ignore[attr-defined]
 
 
+def nothing(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """A divergence that is always 0."""
+    return 0.0 * student.sum(-1)
+
+
+def graphs(student: torch.Tensor, teacher: torch.Tensor, turn: list[int], k: int = 4) -> torch.Tensor:
+    """The distance of the explicit graphs of the response of each row."""
+    rows = torch.tensor(turn)
+    found = []
+    for t in turn:
+        features = []
+        for side in (student[rows == t], teacher[rows == t]):
+            z = side.topk(k).values.log_softmax(-1) + math.log(k)
+            matrix = (z[:, :, None] * z[:, None, :]).mean(0)
+            features.append(matrix.mean(1).sort().values)
+        found.append((features[0] - features[1]).square().sum() / (k + features[1].square().sum()))
+    return torch.stack(found)
+
+
 class TestGraph:
+    def run(self, objective: GraphObjective, student: torch.Tensor, teacher: torch.Tensor, turn: list[int]):
+        rows = torch.zeros(len(turn), dtype=torch.float64)
+        tokens = statistics(torch.zeros(len(turn), dtype=torch.int64), rows, rows, turn=torch.tensor(turn))
+        return through_kernel(objective, student, teacher, tokens, rows + 1.0, chunk=2)[1:]
+
     @SEEDS
-    def test_features_are_row_means_of_the_explicit_matrix(self, seed: int) -> None:
-        row = logits(seed, rows=1, vocabulary=9)
-        k = 5
-        z = row.topk(k).values.log_softmax(-1) + math.log(k)
-        matrix = z[0][:, None] * z[0][None, :]
-        torch.testing.assert_close(node_features(row, k)[0], matrix.mean(1).sort().values, **EXACT)
+    @pytest.mark.parametrize("turn", [[0, 0, 0, 0, 0], [0, 0, 1, 1, 1], [0, 1, 2, 3, 4]])
+    def test_value_and_gradient_are_those_of_the_explicit_graphs(self, seed: int, turn: list[int]) -> None:
+        student, teacher = logits(seed, rows=5, vocabulary=9), logits(seed + 100, rows=5, vocabulary=9)
+        leaf = student.clone().requires_grad_()
+        expected = 0.5 * graphs(leaf, teacher, turn) + ReverseKL()(leaf.log_softmax(-1), teacher.log_softmax(-1))
+        (slope,) = torch.autograd.grad(expected.sum(), leaf)
+        values, grad = self.run(GraphObjective(ReverseKL(), 0.5, 4), student, teacher, turn)
+        torch.testing.assert_close(values, expected.detach(), **EXACT)
+        torch.testing.assert_close(grad, slope, **EXACT)
 
     @SEEDS
     def test_invariant_under_shift_and_renaming(self, seed: int) -> None:
@@ -110,35 +137,26 @@ class TestGraph:
         renamed = row[:, torch.randperm(9, generator=torch.Generator().manual_seed(seed))]
         torch.testing.assert_close(node_features(row + 3.7, 4), node_features(renamed, 4), **EXACT)
 
-    @SEEDS
-    def test_gradient_is_a_finite_difference(self, seed: int) -> None:
-        student, teacher = logits(seed)
-        divergence = GraphDivergence(ReverseKL(), 0.5, 4)
-        _, grad = exact(divergence, student, teacher)
-        for token in range(6):
-            step = torch.zeros(6, dtype=torch.float64)
-            step[token] = 1e-6
-            up, down = (float(exact(divergence, student + s, teacher)[0]) for s in (step, -step))
-            assert float(grad[token]) == pytest.approx((up - down) / 2e-6, abs=1e-6)
-
     def test_without_graph_it_is_the_base(self) -> None:
-        student, teacher = logits(0)
+        student, teacher = logits(0), logits(1)
         loss = InfigfusionLoss(InfigfusionConfig(graph=0.0, divergence="forward-kl"))
-        got = exact(loss.objective.divergence, student, teacher)  # type: ignore[attr-defined]
-        torch.testing.assert_close(got[1], exact(ForwardKL(), student, teacher)[1], **EXACT)
-
-    def test_distance_is_relative_to_the_teachers_graph(self) -> None:
-        student, teacher = (x[None] for x in logits(3, scale=4.0).log_softmax(-1))
-        f_s, f_t = node_features(student, 4)[0], node_features(teacher, 4)[0]
-        expected = float(((f_s - f_t) ** 2).sum() / (4 + (f_t**2).sum()))
-        graph_only = GraphDivergence(lambda s, t: torch.zeros(len(s), dtype=s.dtype), 1.0, 4)
-        assert float(graph_only(student, teacher)) == pytest.approx(expected, abs=1e-12)
+        expected = [exact(ForwardKL(), s, t)[1] for s, t in zip(student, teacher, strict=True)]
+        torch.testing.assert_close(
+            self.run(loss.objective, student, teacher, [0, 0])[1], torch.stack(expected), **EXACT
+        )
 
     def test_renaming_costs_the_base_only(self) -> None:
-        teacher = logits(0)[1].log_softmax(-1)
-        other = teacher[[1, 0, 2, 3, 4, 5]]
-        graph_only = GraphDivergence(lambda s, t: torch.zeros(len(s), dtype=s.dtype), 1.0, 6)
-        assert abs(float(graph_only(other[None], teacher[None]))) < 1e-20
+        teacher = logits(0)
+        values, grad = self.run(GraphObjective(nothing, 1.0, 6), teacher[:, [1, 0, 2, 3, 4, 5]], teacher, [0, 0])
+        assert float(values.abs().max()) < 1e-20 and float(grad.abs().max()) < 1e-10
+
+    def test_it_sees_what_positions_alone_do_not(self) -> None:
+        """Two positions that change places have other graphs each, and the same one together."""
+        teacher = logits(2)
+        apart, together = (
+            self.run(GraphObjective(nothing, 1.0, 4), teacher.flip(0), teacher, t)[0] for t in ([0, 1], [0, 0])
+        )
+        assert float(apart.min()) > 1e-4 and float(together.abs().max()) < 1e-20
 
 
 class TestCuriousTarget:
