@@ -17,7 +17,7 @@ teacher of the second phase (`privileged`, the same view) finds in its prompts i
         --env.context.type viewed --env.context.attempts runs/attempts
     agentdistill sft RECIPE --data runs/revisions --output runs/reviser \
         --env.context.type viewed --env.context.attempts runs/attempts
-    agentdistill train RECIPE --student.model runs/reviser/student --teacher.type privileged \
+    agentdistill train RECIPE --student.model runs/reviser/student --curriculum.type full --teacher.type privileged \
         --teacher.view.type sd-zero --teacher.teacher.type local --teacher.teacher.model runs/reviser/student
 
 Of several attempts at a task the first is taken that the view has something to say about. An attempt tells of its very
@@ -69,7 +69,7 @@ class ViewedConfig(PluginConfig):
 
 
 class ViewedContext(AroundContext):
-    """See the module.
+    """Another policy's prompts with the words of a view in them.
 
     Args:
         config: options.
