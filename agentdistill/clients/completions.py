@@ -76,6 +76,7 @@ class CompletionsClient:
         self._sender = Sender(config, "a client of a server", advise)
         self.config, self.counts = config, Counts()
         self.breaker = CircuitBreaker(config.trip, config.rest)
+        self._failure = ""
 
     def __repr__(self) -> str:
         return f"CompletionsClient({self.config.url})"
@@ -159,6 +160,7 @@ class CompletionsClient:
                     self.counts.failures += 1
                     if not isinstance(error, BadReply):
                         self.breaker.failure()
+                        self._failure = f"{error.what} {error.why}"
                     if attempt > config.retries:
                         last = given_up(error, attempt)
                         if isinstance(error, BadReply):  # one that keeps coming is raised; no answer is an outage
@@ -190,7 +192,7 @@ class CompletionsClient:
         config = self.config
         return EndpointError(
             f"{config.url} is left alone for {config.rest:g} s.",
-            f"It failed {config.trip} times in a row.",
+            f"It failed {config.trip} times in a row: {self._failure}",
             "Check that the server runs.",
             transient=True,
         )

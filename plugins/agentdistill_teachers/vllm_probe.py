@@ -48,7 +48,7 @@ class Served:
 
     def __str__(self) -> str:
         last = self.root.rstrip("/").rpartition("/")[2]
-        return self.name if last in ("", self.name) else f"{self.name} ({last})"
+        return self.name if self.name == self.root or last in ("", self.name) else f"{self.name} ({last})"
 
 
 def served_model(client: CompletionsClient) -> Served:

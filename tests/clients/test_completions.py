@@ -94,6 +94,7 @@ def test_an_open_breaker_fails_at_once_and_closes_when_the_server_is_well():
         made = client(server, retries=0, trip=3, rest=60.0, concurrency=1)
         answers = made.complete(bodies(10), said)
         assert made.counts.sent == 3 and all("left alone" in str(answer) for answer in answers[3:])
+        assert "3 times in a row: " in str(answers[3]) and str(answers[0].why) in str(answers[3])
         assert "left alone" in str(made.complete(bodies(1), said)[0]) and made.counts.sent == 3
         made.breaker.success()
         assert made.complete(bodies(1), said) == [[0]]
