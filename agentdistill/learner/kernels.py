@@ -56,8 +56,9 @@ class _FusedHead(torch.autograd.Function):
             return (part @ weight.T if bias is None else torch.addmm(bias, part, weight.T)).to(exact)
 
         look = getattr(loss, "look", None)
-        for span in spans if look is not None else ():
-            look(applied(hidden[span].to(weight.dtype)), span)
+        if look is not None:
+            for span in spans:
+                look(applied(hidden[span].to(weight.dtype)), span)
         for span in spans:
             part = hidden[span].to(weight.dtype)
             value, grad = loss(applied(part), span, any(want))

@@ -94,7 +94,7 @@ def _product(
     for function in chosen:
         takes = getattr(function, "takes_progress", False)
         given = function(statistics, progress=progress) if takes else function(statistics)
-        _multiply(product, given, shape, mask, name, ignored)
+        _multiply(product, given, shape, mask, getattr(function, "__name__", name), ignored)
     return product
 
 
