@@ -113,6 +113,12 @@ def deep_gap(metrics: Mapping[str, float]) -> float | None:
     return None if first is None or deep is None else deep - first
 
 
+def largest_teacher(metrics: Mapping[str, float]) -> float | None:
+    """The share of the gradient of the one of several teachers that has most of it."""
+    shares = [value for name, value in metrics.items() if name.startswith("teacher/gradient/")]
+    return max(shares) if len(shares) > 1 else None
+
+
 def no_loss(metrics: Mapping[str, float]) -> float | None:
     """1 for a step whose distillation loss, as weighted, is exactly 0 although there are tokens, else 0."""
     if not metrics.get("tokens/distill") or "loss/distill" not in metrics:
@@ -233,6 +239,14 @@ RULES: tuple[Rule, ...] = (
         [Condition(above=0.4)],
         "One episode owns most of a batch's tokens.",
         'Use optim.reduction = "turn-mean" or a blend, a cap of turns per episode, or more episodes a step.',
+    ),
+    Rule(
+        "one-teacher",
+        "the largest of `teacher/gradient/NAME`",
+        largest_teacher,
+        [Condition(above=0.9)],
+        "One of several teachers gives nearly all of the gradient: the budget of tokens decides what is learned.",
+        "Bound the shares with the filter `quota`, weigh the teachers, or route fewer turns to that one.",
     ),
     Rule(
         "flat-groups",
