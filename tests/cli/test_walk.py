@@ -6,46 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import households, write_recipe
 
 from agentdistill.store import TrajectoryStore
 
-RECIPE = """
-[run]
-name = "walk"
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 3
-generated = { train = 6, seen = 4, unseen = 4 }
-[student]
-model = "STUDENT"
-[teacher]
-type = "local"
-model = "TEACHER"
-[loss]
-type = "opd"
-[rollout]
-tasks_per_step = 2
-max_new_tokens = 4
-concurrency = 2
-[optim]
-lr = 1e-3
-steps = 2
-[eval]
-panel = "alfworld/generated-unseen"
-limit = 2
-"""
-
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> str:
-    for name, seed in (("student", 1), ("teacher", 2)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(tmp_path / name)
-        tiny_tokenizer().save_pretrained(tmp_path / name)
-    text = RECIPE.replace("STUDENT", str(tmp_path / "student")).replace("TEACHER", str(tmp_path / "teacher"))
-    (tmp_path / "walk.toml").write_text(text)
-    return str(tmp_path / "walk.toml")
+def recipe(tiny_models: Path, tmp_path: Path) -> str:
+    recipe = households(
+        tiny_models,
+        env={"generated": {"train": 6, "seen": 4, "unseen": 4}},
+        rollout={"max_new_tokens": 4},
+        eval={"panel": "alfworld/generated-unseen", "limit": 2},
+    )
+    return str(write_recipe(tmp_path / "walk.toml", recipe))
 
 
 def test_doctor_then_train_then_eval(run, recipe: str) -> None:

@@ -9,51 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import households, runs_of, save_models
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from agentdistill.cli import main
-from agentdistill.config.load import load_config
 from agentdistill.errors import ConfigError, DataError, MissingExtraError
 from agentdistill.export import export_run, export_student
 from agentdistill.plugins.registry import PluginRegistry
-from agentdistill.training.run import Run
-
-RECIPE = """
-[run]
-name = "tiny"
-checkpoint_every = 1
-diagnostics = false
-self_test = false
-
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 3
-generated = { train = 12, seen = 6, unseen = 6 }
-
-[student]
-model = "STUDENT"
-
-[teacher]
-type = "local"
-model = "TEACHER"
-
-[loss]
-type = "opd"
-
-[rollout]
-tasks_per_step = 2
-max_new_tokens = 6
-
-[optim]
-lr = 1e-2
-steps = 2
-
-[eval]
-panel = "alfworld/generated-unseen"
-limit = 3
-temperature = 0.0
-"""
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +24,19 @@ def registry() -> PluginRegistry:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, registry: PluginRegistry) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished runs, `full` and `lora`, in one folder."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name, seed in (("student", 1), ("teacher", 2)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
+    folder = save_models(tmp_path_factory.mktemp("runs"), student=1, teacher=2)
     (folder / "student" / "README.md").write_text("---\nlicense: mit\ntags: [x]\n---\n# A card\n")
-    (folder / "recipe.toml").write_text(
-        RECIPE.replace("STUDENT", str(folder / "student")).replace("TEACHER", str(folder / "teacher"))
+    recipe = households(
+        folder,
+        run={"checkpoint_every": 1, "diagnostics": False, "self_test": False, "seed": 0},
+        optim={"lr": 1e-2},
+        eval={"panel": "alfworld/generated-unseen", "limit": 3, "temperature": 0.0},
     )
-    for name, more in (("full", {}), ("lora", {"student.lora": {"rank": 4}})):
-        values = {"run.directory": str(folder / name), **more}
-        Run(load_config([str(folder / "recipe.toml")], values, registry=registry), registry).train()
+    make = runs_of(recipe, folder)
+    make("full").train()
+    make("lora", student__lora={"rank": 4}).train()
     return folder
 
 

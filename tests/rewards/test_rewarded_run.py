@@ -4,76 +4,41 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from chat_server import chat_server
-from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import households, interrupt, metrics_of, runs_of, weights_of
 
-from agentdistill.config.load import load_config
 from agentdistill.errors import ConfigError
-from agentdistill.plugins.registry import PluginRegistry
-from agentdistill.training.run import Run
 
-RECIPE = """
-[run]
-name = "rewarded"
-seed = 3
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 3
-generated = { train = 6, seen = 4, unseen = 4 }
-[student]
-model = "STUDENT"
-[teacher]
-type = "local"
-model = "TEACHER"
-[loss]
-type = "opd"
-[step_weight]
-type = "sage"
-[advantage]
-type = "grpo"
-[[reward]]
-type = "outcome"
-[[reward]]
-type = "step-penalty"
-weight = 0.5
-[[reward]]
-type = "llm-judge"
-weight = 2.0
-url = "URL"
-model = "judge"
-served_as = "the test"
-[[reward]]
-type = "gate-judge"
-url = "URL"
-model = "judge"
-served_as = "the test"
-[rollout]
-tasks_per_step = 2
-samples_per_task = 2
-max_new_tokens = 4
-concurrency = 2
-[optim]
-lr = 1e-3
-steps = 2
-"""
+
+def recipe(models: Path, url: str, judge: dict[str, Any]) -> dict[str, Any]:
+    asked = {"url": url, "model": "judge", "served_as": "the test"}
+    return households(
+        models,
+        env={"generated": {"train": 6, "seen": 4, "unseen": 4}},
+        step_weight={"type": "sage"},
+        advantage={"type": "grpo"},
+        reward=[
+            {"type": "outcome"},
+            {"type": "step-penalty", "weight": 0.5},
+            {"weight": 2.0, **asked, **judge},
+            {"type": "gate-judge", **asked},
+        ],
+        rollout={"samples_per_task": 2, "max_new_tokens": 4},
+    )
 
 
 @pytest.fixture
-def make_run(tmp_path, monkeypatch):
+def make_run(tiny_models, tmp_path, monkeypatch):
+    """Makes runs with a judge behind an address; no test finds what the judge of another said."""
     monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path / "cache"))
-    for name, seed in (("student", 1), ("teacher", 2)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(tmp_path / name)
-        tiny_tokenizer().save_pretrained(tmp_path / name)
-    text = RECIPE.replace("STUDENT", str(tmp_path / "student")).replace("TEACHER", str(tmp_path / "teacher"))
 
-    def make(name: str, url: str, judge: str = '"llm-judge"', **overrides) -> Run:
-        (tmp_path / f"{name}.toml").write_text(text.replace("URL", url).replace('"llm-judge"', judge))
-        registry = PluginRegistry.load()
-        values = {"run.directory": str(tmp_path / name)} | {k.replace("__", "."): v for k, v in overrides.items()}
-        return Run(load_config([str(tmp_path / f"{name}.toml")], values, registry=registry), registry)
+    def make(name: str, url: str, judge: dict[str, Any] | None = None, **overrides):
+        made = recipe(tiny_models, url, judge or {"type": "llm-judge"})
+        return runs_of(made, tmp_path)(name, **overrides)
 
     return make
 
@@ -84,14 +49,6 @@ def judge(body):
     if "<label" in prompt:
         return "".join(f'<label turn="{k}">{("skip", "weak", "strong")[int(k) % 3]}</label>' for k in turns)
     return f"<score>{len(prompt) % 11}</score>"
-
-
-def metrics_of(run):
-    return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights_of(run):
-    return (run.directory / "student" / "model.safetensors").read_bytes()
 
 
 def test_terms_are_summed_logged_and_the_same_without_the_judge(make_run):
@@ -113,7 +70,7 @@ def test_terms_are_summed_logged_and_the_same_without_the_judge(make_run):
 
 def test_a_resumed_run_has_the_rubric_of_the_checkpoint(make_run, tmp_path):
     """The third revision depends on the second: a run that began again with the first rubric would learn otherwise."""
-    mpo = {"judge": '"mpo"\nevery = 1', "run.checkpoint_every": 1, "optim.steps": 3}
+    mpo, steps = {"type": "mpo", "every": 1}, {"run__checkpoint_every": 1, "optim__steps": 3}
     revised = iter(range(100))
 
     def evolving(body):
@@ -123,27 +80,9 @@ def test_a_resumed_run_has_the_rubric_of_the_checkpoint(make_run, tmp_path):
         return judge(body)
 
     with chat_server(evolving) as server:
-        make_run("whole", server.url, **mpo).train()
-        broken = make_run("broken", server.url, **mpo)
-        learner = broken.parts.learner
-
-        def stopping(*args, **kwargs):
-            made = learner(*args, **kwargs)
-            step = made.step
-
-            def until_two(*a, **k):
-                if made.steps_done == 2:
-                    raise KeyboardInterrupt
-                return step(*a, **k)
-
-            made.step = until_two
-            return made
-
-        broken.parts.learner = stopping
-        with pytest.raises(KeyboardInterrupt):
-            broken.train()
-        resumed = make_run("broken", server.url, **mpo, **{"run.resume": True})
-        resumed.train()
+        make_run("whole", server.url, mpo, **steps).train()
+        interrupt(make_run("broken", server.url, mpo, **steps), after=2)
+        make_run("broken", server.url, mpo, run__resume=True, **steps).train()
     states = [
         json.loads((tmp_path / name / "checkpoints" / "step-000003" / "state.json").read_text())["judges"]["mpo"]
         for name in ("whole", "broken")
@@ -152,17 +91,8 @@ def test_a_resumed_run_has_the_rubric_of_the_checkpoint(make_run, tmp_path):
     assert states[0]["revisions"][1:] == ["rubric 0", "rubric 1", "rubric 2"]
 
 
-def test_the_gate_needs_somebody_who_judges(make_run):
-    run = make_run("without", "http://127.0.0.1:9/v1")
-    sections = [s for s in run.resolved.config.reward if s.type != "gate-judge"]
-    assert len(sections) == 3
-    text = RECIPE[: RECIPE.index('[[reward]]\ntype = "gate-judge"')] + RECIPE[RECIPE.index("[rollout]") :]
-    path = run.directory.parent / "ungated.toml"
-    student, teacher = (str(run.directory.parent / name) for name in ("student", "teacher"))
-    path.write_text(
-        text.replace("STUDENT", student).replace("TEACHER", teacher).replace("URL", "http://127.0.0.1:9/v1")
-    )
-    registry = PluginRegistry.load()
-    values = {"run.directory": str(run.directory.parent / "ungated")}
+def test_the_gate_needs_somebody_who_judges(tiny_models, tmp_path):
+    whole = recipe(tiny_models, "http://127.0.0.1:9/v1", {"type": "llm-judge"})
+    ungated = {**whole, "reward": whole["reward"][:-1]}
     with pytest.raises(ConfigError, match="needs the annotation `judge`, and no reward writes it"):
-        Run(load_config([str(path)], values, registry=registry), registry).train()
+        runs_of(ungated, tmp_path)().train()

@@ -16,6 +16,7 @@ import pytest
 from made_episodes import make_episode
 from test_score_store import same
 from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import save_models
 
 from agentdistill.errors import ConfigError, DataError, TokenizationError
 from agentdistill.models import LoadedModel, load_model
@@ -230,9 +231,7 @@ def test_a_folder_of_scores_is_a_teacher_anywhere(tmp_path) -> None:
 
 
 def test_a_teacher_inside_another_may_have_a_cache_of_its_own(tmp_path) -> None:
-    for name, seed in (("student", 1), ("teacher", 2)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(tmp_path / name)
-        tiny_tokenizer().save_pretrained(tmp_path / name)
+    save_models(tmp_path, teacher=2)
     options = {"type": "local", "model": str(tmp_path / "teacher")}
     registry = PluginRegistry.load()
     assert isinstance(build_teacher(options, "teacher.inner", registry=registry), LocalTeacher)

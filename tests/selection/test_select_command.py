@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_episodes import naive_logprobs
-from tiny import tiny_model, tiny_tokenizer
+from tiny import tiny_tokenizer
+from tiny_runs import households, save_models, write_recipe
 
 from agentdistill.cli import main
 from agentdistill.models import load_model
@@ -21,27 +22,13 @@ from agentdistill_contexts.window import WindowConfig, WindowContext
 from agentdistill_selection.divergence import DivergenceConfig, divergence
 from agentdistill_selection.provenance import ProvenanceConfig, provenance
 
-RECIPE = """
-[run]
-name = "select"
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 30
-generated = { train = 5, seen = 4, unseen = 4 }
-[student]
-model = "STUDENT"
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A recipe, three models and the expert's episodes."""
-    folder = tmp_path_factory.mktemp("select")
-    for name, seed in (("student", 1), ("teacher", 2), ("distilled", 3)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
-    (folder / "recipe.toml").write_text(RECIPE.replace("STUDENT", str(folder / "student")))
+    folder = save_models(tmp_path_factory.mktemp("select"), student=1, teacher=2, distilled=3)
+    world = {"max_steps": 30, "generated": {"train": 5, "seen": 4, "unseen": 4}}
+    write_recipe(folder / "recipe.toml", households(folder, env=world, teacher=None, loss=None))
     command = ["collect", str(folder / "recipe.toml"), "--output", str(folder / "demos"), "--episodes", "10"]
     with pytest.raises(SystemExit) as ended:
         main(command)

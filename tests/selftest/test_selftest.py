@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model, tiny_tokenizer
+from chat_server import chat_server
+from identity.judge import verdict
+from tiny_runs import save_models
 
+from agentdistill.clients import EndpointError
 from agentdistill.config.load import load_config
 from agentdistill.errors import AgentDistillError, CheckpointError, EnvironmentFailure, TrainingError
 from agentdistill.plugins import PluginRegistry
@@ -25,11 +28,7 @@ BROKEN = "tests.selftest.broken"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name, seed in (("student", 1), ("teacher", 2)):
-        tiny_model(seed=seed, hidden=32, layers=1).save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
-    return folder
+    return save_models(tmp_path_factory.mktemp("models"), layers=1, student=1, teacher=2)
 
 
 @pytest.fixture
@@ -127,6 +126,20 @@ def test_a_mask_that_is_shifted_is_found(make_test, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(mask_check, "play", shifted)
     with pytest.raises(TrainingError, match="does not give the mask it must"):
         make_test().mask()
+
+
+def test_rewards_are_asked_before_the_run_and_learn_nothing_from_it(make_test, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path / "cache"))
+    judge = {"reward__type": "mpo", "reward__model": "judge", "reward__every": 1, "advantage__type": "grpo"}
+    with chat_server(verdict) as server:
+        parts = make_test(reward__url=server.url, **judge).parts
+        lines = preflight(parts)[1]
+        assert any(line.startswith("rewards  mpo 0: mean of 2 episodes") for line in lines)
+        assert len(server.requests) == 3  # two episodes and a revision, which the run's judge knows nothing of
+    assert parts.judges.state_dict()["mpo"]["batches"] == 0
+    assert not any(step.info.get("annotations") for t in SelfTest(parts).material.played for step in t.steps)
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        preflight(make_test(reward__url="http://127.0.0.1:9/v1", reward__retries=0, **judge).parts)
 
 
 def test_it_can_be_left_out(make_test) -> None:

@@ -3,58 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from chat_server import Fault, chat_server, completion
-from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import households, metrics_of, runs_of, weights_of
 
-from agentdistill.config.load import load_config
 from agentdistill.conversation.base import Situation
 from agentdistill.errors import BudgetSpent, ConfigError, TeacherOutage, TrainingError
-from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.records import Actor, LossRole
 from agentdistill.store import TrajectoryStore
-from agentdistill.training.run import Run
 from agentdistill_contexts.append import AppendConfig, AppendContext
 from agentdistill_teachers.chat import ChatTeacher, ChatTeacherConfig
 
-RECIPE = """
-[run]
-name = "words"
-seed = 3
-checkpoint_every = 1
-
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 3
-generated = { train = 12, seen = 6, unseen = 6 }
-
-[student]
-model = "STUDENT"
-
-[teacher]
-type = "chat"
-url = "http://localhost:1/v1"
-model = "words"
-served_as = "the test"
-retries = 0
-
-[curriculum]
-type = "sopd"
-
-[rollout]
-tasks_per_step = 3
-max_new_tokens = 48
-concurrency = 3
-
-[optim]
-lr = 1e-3
-steps = 3
-reduction = "turn-mean"
-"""
-
+NOBODY = "http://localhost:1/v1"
 CONTEXT = AppendContext(AppendConfig())
 
 
@@ -62,38 +23,25 @@ def words(messages) -> str:
     return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name, seed in (("student", 1), ("teacher", 2)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
-    path = folder / "words.toml"
-    path.write_text(RECIPE.replace("STUDENT", str(folder / "student")))
-    return path
+@pytest.fixture
+def recipe(tiny_models):
+    return households(
+        tiny_models,
+        run={"checkpoint_every": 1},
+        teacher={"type": "chat", "url": NOBODY, "model": "words", "served_as": "the test", "retries": 0},
+        loss=None,
+        curriculum={"type": "sopd"},
+        rollout={"tasks_per_step": 3, "max_new_tokens": 48, "concurrency": 3},
+        optim={"steps": 3, "reduction": "turn-mean"},
+    )
 
 
 @pytest.fixture
 def make_run(recipe, tmp_path, monkeypatch):
     """Makes a run in its own directory; each test has answers of its own."""
     monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path / "cache"))
-
-    def make(name: str, url: str = "", **overrides) -> Run:
-        registry = PluginRegistry.load()
-        values = {"run.directory": str(tmp_path / name)} | {k.replace("__", "."): v for k, v in overrides.items()}
-        if url:
-            values["teacher.url"] = url
-        return Run(load_config([str(recipe)], values, registry=registry), registry)
-
-    return make
-
-
-def metrics_of(run: Run) -> list[dict]:
-    return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights_of(run: Run) -> bytes:
-    return (run.directory / "student" / "model.safetensors").read_bytes()
+    make = runs_of(recipe, tmp_path)
+    return lambda name, url=NOBODY, **overrides: make(name, teacher__url=url, **overrides)
 
 
 @pytest.fixture
@@ -229,35 +177,16 @@ def test_it_plays_turns_in_the_students_place(make_run):
     assert len(guided) < len(steps)
 
 
-def test_another_teacher_scores_the_students_own_turns(make_run, recipe, tmp_path):
+def test_another_teacher_scores_the_students_own_turns(recipe, tiny_models, tmp_path):
     """The words of one teacher are imitated, the scores of another are distilled, in one run."""
-    members = tmp_path / "members.toml"
     with chat_server("look") as server:
-        members.write_text(f"""
-[curriculum]
-distill = true
-[loss]
-type = "opd"
-[teacher]
-type = "route"
-default = "scores"
-act = "words"
-[teacher.members.words]
-type = "chat"
-url = "{server.url}"
-model = "words"
-price_in = 1.0
-price_out = 1.0
-[teacher.members.scores]
-type = "local"
-model = "{recipe.parent / "teacher"}"
-""")
-        text = recipe.read_text()
-        alone = text[: text.index("[teacher]")] + text[text.index("[curriculum]") :]
-        (tmp_path / "alone.toml").write_text(alone)
-        registry = PluginRegistry.load()
-        layers = [str(tmp_path / "alone.toml"), str(members)]
-        run = Run(load_config(layers, {"run.directory": str(tmp_path / "both")}, registry=registry), registry)
+        members = {
+            "words": {"type": "chat", "url": server.url, "model": "words", "price_in": 1.0, "price_out": 1.0},
+            "scores": {"type": "local", "model": str(tiny_models / "teacher")},
+        }
+        teacher = {"type": "route", "default": "scores", "act": "words", "members": members}
+        both = {**recipe, "teacher": teacher, "loss": {"type": "opd"}}
+        run = runs_of(both, tmp_path)("both", curriculum__distill=True)
         run.train()
     for line in metrics_of(run):
         assert line["tokens/imitate"] > 0 and line["tokens/distill"] > 0

@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 from made_conversations import loaded
 from made_tokenizers import THINKING, byte_level
+from tiny_runs import households, metrics_of, runs_of, weights_of
 
-from agentdistill.config.load import load_config
 from agentdistill.errors import ConfigError, DataError, TokenizationError
 from agentdistill.models import load_model
-from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.training.checkpoint import list_checkpoints
 from agentdistill.training.preflight import preflight
 from agentdistill.training.run import Run
 
-BASE = """
-[run]
-name = "cross"
-seed = 3
-self_test = false
-checkpoint_every = 1
-
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 3
-generated = { train = 12, seen = 6, unseen = 6 }
-context = { type = "append" }
-
-[student]
-model = "starter"
-
-[teacher]
-type = "cross"
-
-[loss]
-type = "opd"
-
-[rollout]
-tasks_per_step = 2
-max_new_tokens = 12
-
-[optim]
-lr = 1e-4
-steps = 2
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe, and two models of another family: one keeps the conversation, one rewrites it."""
+    """Two models of another family: one keeps the conversation, one rewrites it."""
     place = tmp_path_factory.mktemp("cross")
-    (place / "recipe.toml").write_text(BASE)
     for name, tokenizer in (("other", byte_level()), ("thinking", byte_level(420, THINKING))):
         model = loaded(tokenizer, 2, hidden=32)
         model.model.save_pretrained(place / name)
@@ -65,14 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(folder: Path, tmp_path: Path):
-    registry = PluginRegistry.load(third_party=False)
-
-    def run(name: str, teacher: dict, **overrides: object) -> Run:
-        values = {"run.directory": str(tmp_path / name), "teacher": teacher}
-        values |= {key.replace("__", "."): value for key, value in overrides.items()}
-        return Run(load_config([str(folder / "recipe.toml")], values, registry=registry), registry)
-
-    return run
+    recipe = households(
+        folder,
+        run={"self_test": False, "checkpoint_every": 1},
+        env={"context": {"type": "append"}},
+        student={"model": "starter"},
+        teacher=None,
+        rollout={"max_new_tokens": 12},
+        optim={"lr": 1e-4},
+    )
+    made = runs_of(recipe, tmp_path)
+    return lambda name, teacher, **overrides: made(name, teacher=teacher, **overrides)
 
 
 def inside(model: object) -> dict:
@@ -80,8 +48,7 @@ def inside(model: object) -> dict:
 
 
 def learned(run: Run) -> tuple[list[dict], bytes]:
-    lines = [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
-    return lines, (run.directory / "student" / "model.safetensors").read_bytes()
+    return metrics_of(run), weights_of(run)
 
 
 @pytest.mark.parametrize("loss", ["opd", "uld", "gold"])
@@ -144,7 +111,7 @@ def test_what_cannot_work_stops_before_the_run(make, folder):
         make("full", other, loss__support="full").train()
     with pytest.raises(TokenizationError, match="differ in"):
         make("plain", inside(folder / "other")).train()
-    with pytest.raises(ConfigError, match="does not say which teacher"):
+    with pytest.raises(ConfigError, match=r"\[teacher\.teacher\] type: is missing"):
         make("untyped", {"type": "cross", "teacher": {"model": "x"}}).train()
     with pytest.raises(ConfigError, match="shows no tokenizer"):
         make("expert", {"type": "cross", "teacher": {"type": "expert"}}).train()

@@ -2,89 +2,48 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import households, metrics_of, runs_of, weights_of
 
-from agentdistill.config.load import load_config
 from agentdistill.errors import ConfigError, TeacherOutage
-from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.training.run import Run
 
-RECIPE = """
-[run]
-name = "several"
-seed = 3
-checkpoint_every = 1
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 3
-generated = { train = 12, seen = 6, unseen = 6 }
-[student]
-model = "FOLDER/student"
-[loss]
-type = "opd"
-[rollout]
-tasks_per_step = 4
-max_new_tokens = 6
-concurrency = 4
-[optim]
-lr = 1e-3
-steps = 3
-[teacher]
-"""
 
-ROUTE = """type = "route"
-default = "second"
-fill = "second"
-rules = [{ teacher = "expert", expert = true, last_turn = 0 }, { teacher = "first", first_turn = 2 }]
-[teacher.members]
-expert = { type = "expert" }
-first = { type = "local", model = "FOLDER/first" }
-second = { type = "local", model = "FOLDER/second" }
-"""
-
-MIXTURE = """type = "mixture"
-by = "loss"
-smoothing = 0.5
-[teacher.members]
-first = { type = "local", model = "FOLDER/first" }
-second = { type = "local", model = "FOLDER/second" }
-"""
+def members(models: Path, **types: str) -> dict[str, Any]:
+    return {name: {"type": "local", "model": str(models / model)} for name, model in types.items()}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name, seed in (("student", 1), ("first", 2), ("second", 3)):
-        tiny_model(seed=seed, hidden=32).save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
-    for name, text in (("route", ROUTE), ("mixture", MIXTURE)):
-        (folder / f"{name}.toml").write_text((RECIPE + text).replace("FOLDER", str(folder)))
-    return folder
+def teachers(models: Path) -> dict[str, dict[str, Any]]:
+    """What is tried here: a route by turns, and a mixture that weighs by loss."""
+    two = members(models, first="teacher", second="third")
+    rules = [{"teacher": "expert", "expert": True, "last_turn": 0}, {"teacher": "first", "first_turn": 2}]
+    return {
+        "route": {
+            "type": "route", "default": "second", "fill": "second", "rules": rules,
+            "members": {"expert": {"type": "expert"}, **two},
+        },
+        "mixture": {"type": "mixture", "by": "loss", "smoothing": 0.5, "members": two},
+    }  # fmt: skip
 
 
 @pytest.fixture
-def make_run(folder, tmp_path, monkeypatch):
+def make_run(tiny_models, tmp_path, monkeypatch):
     monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path / "cache"))
 
-    def make(recipe: str, name: str = "run", **overrides) -> Run:
-        registry = PluginRegistry.load()
-        values = {"run.directory": str(tmp_path / name)} | {k.replace("__", "."): v for k, v in overrides.items()}
-        return Run(load_config([str(folder / f"{recipe}.toml")], values, registry=registry), registry)
+    def make(kind: str, name: str = "run", **overrides) -> Run:
+        recipe = households(
+            tiny_models,
+            run={"checkpoint_every": 1},
+            teacher=teachers(tiny_models)[kind],
+            rollout={"tasks_per_step": 4, "concurrency": 4},
+            optim={"steps": 3},
+        )
+        return runs_of(recipe, tmp_path)(name, **overrides)
 
     return make
-
-
-def metrics_of(run: Run) -> list[dict]:
-    return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights_of(run: Run) -> bytes:
-    return (run.directory / "student" / "model.safetensors").read_bytes()
 
 
 def test_a_route_logs_who_taught_what(make_run):
@@ -147,20 +106,20 @@ MODELS = {"teacher__members__expert__type": "local", "teacher__rules": [{"teache
 
 
 @pytest.mark.parametrize("support", ["full", "teacher-topk"])
-def test_losses_over_distributions_run_on_mixtures_and_routes_of_models(make_run, folder, support):
+def test_losses_over_distributions_run_on_mixtures_and_routes_of_models(make_run, tiny_models, support):
     extra = {"loss__divergence": "forward-kl", "loss__support": support, "optim__steps": 2}
     make_run("mixture", "mixture", **extra).train()
-    make_run("route", "route", teacher__members__expert__model=str(folder / "first"), **MODELS, **extra).train()
+    make_run("route", "route", teacher__members__expert__model=str(tiny_models / "teacher"), **MODELS, **extra).train()
     with pytest.raises(ConfigError, match=r"The loss `opd` needs (hidden|top_k) scores, which the teacher cannot give"):
         make_run("route", "expert", **extra).train()
 
 
-def test_a_cached_route_says_the_same_of_who_taught(make_run, folder):
+def test_a_cached_route_says_the_same_of_who_taught(make_run, tiny_models):
     """Also where a member alone is kept."""
     lines = []
     cached = {"teacher__cache": "on"}
     for name, where in (("plain", {}), ("kept", cached), ("again", cached), ("member", MEMBER)):
-        extra = {"teacher__members__expert__model": str(folder / "first"), "optim__steps": 2, **MODELS, **where}
+        extra = {"teacher__members__expert__model": str(tiny_models / "teacher"), "optim__steps": 2, **MODELS, **where}
         run = make_run("route", name, **extra)
         run.train()
         wanted = ("teacher/share", "teacher/gradient", "loss")

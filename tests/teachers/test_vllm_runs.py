@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
 
 import pytest
 from scoring_server import scoring_server
 from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import households, metrics_of, runs_of, weights_of
 
 from agentdistill.clients import EndpointError
-from agentdistill.config.load import load_config
 from agentdistill.errors import TeacherOutage, TrainingError
-from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.training.run import Run
-
-RECIPE = """
-[run]
-name = "served"
-seed = 3
-self_test = false
-
-[env]
-type = "alfworld"
-engine = "fast"
-max_steps = 4
-generated = { train = 12, seen = 6, unseen = 6 }
-
-[student]
-model = "STUDENT"
-
-[teacher]
-type = "vllm"
-cache = "off"
-retries = 0
-rest = 0.05
-patience = 20
-
-[step_weight]
-type = "sod"
-
-[loss]
-type = "opd"
-
-[rollout]
-tasks_per_step = 4
-max_new_tokens = 6
-
-[optim]
-lr = 1e-3
-steps = 4
-"""
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
     monkeypatch.setattr("agentdistill.clients.retry.FIRST_WAIT", 0.01)
     monkeypatch.setattr("agentdistill.teachers.outage._FIRST_PAUSE", 0.02)
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("student")
-    tiny_model(1, hidden=32).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -75,25 +27,22 @@ def server():
 
 
 @pytest.fixture
-def make_run(student, server, tmp_path):
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(RECIPE.replace("STUDENT", str(student)))
-
-    def make(name: str, **overrides: object) -> Run:
-        registry = PluginRegistry.load(third_party=False)
-        values = {"run.directory": str(tmp_path / name), "teacher.url": server.url}
-        values |= {key.replace("__", "."): value for key, value in overrides.items()}
-        return Run(load_config([str(recipe)], values, registry=registry), registry)
-
-    return make
-
-
-def weights(run: Run) -> bytes:
-    return (run.directory / "student" / "model.safetensors").read_bytes()
+def make_run(tiny_models, server, tmp_path):
+    patience = {"cache": "off", "retries": 0, "rest": 0.05, "patience": 20}
+    recipe = households(
+        tiny_models,
+        run={"self_test": False},
+        env={"max_steps": 4},
+        teacher={"type": "vllm", "url": server.url, **patience},
+        step_weight={"type": "sod"},
+        rollout={"tasks_per_step": 4},
+        optim={"steps": 4},
+    )
+    return runs_of(recipe, tmp_path)
 
 
-def metrics(run: Run, name: str) -> list[float]:
-    return [json.loads(line)[name] for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+def logged(run: Run, name: str) -> list[float]:
+    return [line[name] for line in metrics_of(run)]
 
 
 def gone(requests: int, seconds: float | None):
@@ -115,10 +64,10 @@ def test_a_run_that_waited_is_the_run_that_did_not(make_run, server):
     server.on_completion = gone(asked + asked // 2, 1.0)
     waited = make_run("waited")
     waited.train()
-    assert weights(waited) == weights(undisturbed)
-    assert sum(metrics(waited, "teacher/outages")) == 1 and sum(metrics(waited, "teacher/waited_seconds")) > 0.2
+    assert weights_of(waited) == weights_of(undisturbed)
+    assert sum(logged(waited, "teacher/outages")) == 1 and sum(logged(waited, "teacher/waited_seconds")) > 0.2
     for name in ("loss", "rows/dead", "teacher/rows"):
-        assert metrics(waited, name) == metrics(undisturbed, name)
+        assert logged(waited, name) == logged(undisturbed, name)
 
 
 def test_a_run_that_stopped_is_resumed_to_the_same_end(make_run, server):
@@ -129,14 +78,18 @@ def test_a_run_that_stopped_is_resumed_to_the_same_end(make_run, server):
     stopped = make_run("stopped", teacher__patience=0.2)
     with pytest.raises(TeacherOutage, match=r"has not answered for 0.2 s.*--resume goes on from there"):
         stopped.train()
-    done = len(metrics(stopped, "loss"))
+    done = len(logged(stopped, "loss"))
     assert 0 < done < 4
     server.down = False
+    first, server.model = server.model, tiny_model(3, hidden=32)
+    with pytest.raises(TeacherOutage, match="Another model is served at .* than when the run began"):
+        make_run("stopped", teacher__patience=0.2, run__resume=True).train()
+    server.model = first
     # A resumed run is the same run, so its patience is the same, too.
     again = make_run("stopped", teacher__patience=0.2, run__resume=True)
     again.train()
-    assert weights(again) == weights(undisturbed)
-    assert len(metrics(again, "loss")) == 4
+    assert weights_of(again) == weights_of(undisturbed)
+    assert len(logged(again, "loss")) == 4
 
 
 def test_skipped_rows_are_left_out_and_never_trained_as_zero(make_run, server):
@@ -148,7 +101,7 @@ def test_skipped_rows_are_left_out_and_never_trained_as_zero(make_run, server):
 
     server.on_completion = one_in_every_step
     run.train()
-    skipped, dead = metrics(run, "teacher/skipped_rows"), metrics(run, "rows/dead")
+    skipped, dead = logged(run, "teacher/skipped_rows"), logged(run, "rows/dead")
     assert sum(skipped) > 0 and skipped == dead
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_episodes import make_episode, random_scores
-from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import metrics_of, save_models, weights_of
 
 from agentdistill.config.load import load_config
 from agentdistill.errors import AgentDistillError
@@ -40,10 +39,7 @@ def registry() -> PluginRegistry:
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("compared")
-    tiny_model(seed=1, layers=1, hidden=32).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return str(folder)
+    return str(save_models(tmp_path_factory.mktemp("compared"), layers=1, student=1) / "student")
 
 
 @pytest.fixture
@@ -121,7 +117,7 @@ def test_its_loss_is_that_of_the_formula(load, registry):
 
 def test_the_average_follows_and_a_resumed_run_is_bit_equal(load, registry):
     whole = imitate(load("whole"), registry)
-    lines = [json.loads(line) for line in (whole.directory / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(whole)
     assert lines[-1]["loss"] < lines[0]["loss"] and lines[-1]["tokens/imitate"] == 0 < lines[-1]["tokens/distill"]
     broken = imitate(load("broken"), registry)
     for path in sorted((broken.directory / "checkpoints").glob("step-000008*")):
@@ -129,8 +125,7 @@ def test_the_average_follows_and_a_resumed_run_is_bit_equal(load, registry):
             file.rmdir() if file.is_dir() else file.unlink()
         path.rmdir()
     imitate(load("broken", run__resume=True), registry)
-    weights = [(r.directory / "student" / "model.safetensors").read_bytes() for r in (whole, broken)]
-    assert weights[0] == weights[1]
+    assert weights_of(whole) == weights_of(broken)
 
 
 def test_a_curious_student_stays_more_undecided(load, registry):

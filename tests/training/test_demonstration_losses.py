@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
+from tiny_runs import metrics_of
 
 from agentdistill.errors import DataError
 from agentdistill.records import StopReason
@@ -36,7 +36,7 @@ def test_failures_are_pushed_down_and_successes_up(make_run, tmp_path: Path) -> 
     assert len(demonstration_rows(run.parts)) == (count + 1) // 2
     assert len(demonstration_rows(run.parts, failures=True)) == count
     imitate(run.resolved, run.registry)
-    metrics = [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+    metrics = metrics_of(run)
     assert len(metrics) == 4 and all(m["optim/grad_norm"] > 0 for m in metrics)
 
 

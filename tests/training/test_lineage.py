@@ -75,13 +75,11 @@ def test_lineage_grows_from_run_to_run(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_from_collect_over_sft_to_train(recipe, models, tmp_path, monkeypatch) -> None:
+def test_from_collect_over_sft_to_train(recipe, tiny_models, tmp_path) -> None:
     """The other model plays, the student imitates it, and its teacher is somebody else."""
-    tiny_model(seed=7, hidden=32).save_pretrained(models / "third")
-    tiny_tokenizer().save_pretrained(models / "third")
     runner = CliRunner(catch_exceptions=False)
     played = ["collect", str(recipe), "--output", str(tmp_path / "data"), "--agent", "student", "--failures"]
-    done = runner.invoke(cli, [*played, "--student.model", str(models / "third"), "--episodes", "4"])
+    done = runner.invoke(cli, [*played, "--student.model", str(tiny_models / "third"), "--episodes", "4"])
     assert done.exit_code == 0, done.output
     episodes = list(TrajectoryStore(tmp_path / "data").read())
     assert [author.name for author in authors(episodes)] == ["…/third"]
@@ -95,6 +93,6 @@ def test_from_collect_over_sft_to_train(recipe, models, tmp_path, monkeypatch) -
     train = ["train", str(recipe), "--student.model", str(tmp_path / "sft" / "student"), "--optim.steps", "1"]
     done = runner.invoke(cli, [*train, "--output", str(tmp_path / "out"), "--no-self-test"])
     assert done.exit_code == 0 and "warning  other-teacher: 4 episodes" in done.output
-    third = ["--teacher.model", str(models / "third"), "--output", str(tmp_path / "same"), "--no-self-test"]
+    third = ["--teacher.model", str(tiny_models / "third"), "--output", str(tmp_path / "same"), "--no-self-test"]
     done = runner.invoke(cli, [*train, *third])
     assert done.exit_code == 0 and "other-teacher" not in done.output

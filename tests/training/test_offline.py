@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner
 from scoring_server import scoring_server
 from tiny import tiny_model, tiny_tokenizer
+from tiny_runs import interrupt, metrics_of
 
 from agentdistill.cli.group import cli
 from agentdistill.errors import ConfigError, DataError
@@ -45,10 +46,6 @@ def keep(make_run, tmp_path, monkeypatch):
 
     make.asked = asked  # type: ignore[attr-defined]
     return make
-
-
-def metrics_of(run) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
 
 
 def lasting(run) -> list[dict[str, float]]:
@@ -119,27 +116,7 @@ def test_an_ablation_pays_for_what_is_new_only(keep) -> None:
 def test_a_resumed_run_finds_what_it_had_paid_for(keep, tmp_path) -> None:
     whole = keep("whole", teacher__cache_folder=str(tmp_path / "other"), optim__steps=4)
     whole.train()
-    cut = keep("cut", optim__steps=4)
-    learn = cut.parts.learner
-
-    class Stop(RuntimeError):
-        pass
-
-    def stopping(*args, **kwargs):
-        learner = learn(*args, **kwargs)
-        step = learner.step
-
-        def until(*batch):
-            if learner.steps_done == 3:
-                raise Stop
-            return step(*batch)
-
-        learner.step = until
-        return learner
-
-    cut.parts.learner = stopping
-    with pytest.raises(Stop):
-        cut.train()
+    interrupt(keep("cut", optim__steps=4), after=3)
     keep.asked.clear()
     resumed = keep("cut", run__resume=True, optim__steps=4)
     resumed.train()

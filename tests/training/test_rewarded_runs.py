@@ -7,7 +7,7 @@ import pytest
 import torch
 from made_episodes import make_episode
 from safetensors.torch import load_file
-from test_training_run import final_weights, metrics_of
+from tiny_runs import interrupt, metrics_of, weights_of
 
 from agentdistill.errors import ConfigError, PluginError
 from agentdistill.records import LossRole
@@ -24,7 +24,7 @@ REWARDED = {
 def test_rewards_beside_a_teacher(make_run) -> None:
     run = make_run(**REWARDED, fusion__type="toy_judges:Growing")
     run.train()
-    metrics = metrics_of(run.directory)
+    metrics = metrics_of(run)
     assert [m["fusion/rl"] for m in metrics] == pytest.approx([0.1 * i for i in range(6)])
     assert all(m["reward/mean"] == m["reward/talkative"] > 0 for m in metrics)
     assert all(m["advantage/groups"] == 2 and m["advantage/group_size"] == 2 for m in metrics)
@@ -33,37 +33,21 @@ def test_rewards_beside_a_teacher(make_run) -> None:
 def test_rewards_alone_need_no_teacher(make_run) -> None:
     run = make_run(**REWARDED, teacher=False, loss=False)
     run.train()
-    assert all("loss/rl" in m and "loss/distill" not in m for m in metrics_of(run.directory))
+    assert all("loss/rl" in m and "loss/distill" not in m for m in metrics_of(run))
     quiet = make_run("quiet", teacher=False, loss=False, **{**REWARDED, "reward.weight": 0.0})
     quiet.train()
-    flat = [m["advantage/flat_groups"] for m in metrics_of(quiet.directory)]
-    assert flat == [1.0] * 6 and all(m["loss/rl"] == 0 for m in metrics_of(quiet.directory))
+    flat = [m["advantage/flat_groups"] for m in metrics_of(quiet)]
+    assert flat == [1.0] * 6 and all(m["loss/rl"] == 0 for m in metrics_of(quiet))
 
 
-def test_a_rewarded_run_resumes_as_if_nothing_had_happened(make_run, monkeypatch) -> None:
+def test_a_rewarded_run_resumes_as_if_nothing_had_happened(make_run) -> None:
     options = {**REWARDED, "fusion.type": "toy_judges:Growing"}
     whole = make_run("whole", **options)
     whole.train()
-    broken = make_run("broken", **options)
-    learner = broken.parts.learner
-
-    def stopping(*args, **kwargs):
-        made = learner(*args, **kwargs)
-        step = made.step
-
-        def until_four(*a, **k):
-            if made.steps_done == 4:
-                raise KeyboardInterrupt
-            return step(*a, **k)
-
-        made.step = until_four
-        return made
-
-    monkeypatch.setattr(broken.parts, "learner", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        broken.train()
-    make_run("broken", run__resume=True, **options).train()
-    assert final_weights(whole.directory) == final_weights(broken.directory)
+    interrupt(make_run("broken", **options), after=4)
+    resumed = make_run("broken", run__resume=True, **options)
+    resumed.train()
+    assert weights_of(whole) == weights_of(resumed)
 
 
 def test_what_methods_ask_for_is_there(make_run) -> None:
@@ -75,7 +59,7 @@ def test_what_methods_ask_for_is_there(make_run) -> None:
 def test_filters_leave_turns_out_and_say_how_many(make_run) -> None:
     run = make_run(filter__type="toy_judges:first_turn_only", curriculum__type="full", optim__steps=2)
     run.train()
-    metrics = metrics_of(run.directory)
+    metrics = metrics_of(run)
     assert all(m["turns/distill"] <= m["rollout/episodes"] and m["tokens/unused"] > 0 for m in metrics)
     assert all(m["batch/empty"] == 0 for m in metrics)
 
@@ -83,8 +67,8 @@ def test_filters_leave_turns_out_and_say_how_many(make_run) -> None:
 def test_a_batch_that_filters_empty_is_counted_and_passed_over(make_run, models) -> None:
     run = make_run(filter__type="toy_judges:nothing", optim__steps=3)
     run.train()
-    assert [m["batch/empty"] for m in metrics_of(run.directory)] == [1.0] * 3
-    assert [m["optim/step"] for m in metrics_of(run.directory)] == [1.0, 2.0, 3.0]
+    assert [m["batch/empty"] for m in metrics_of(run)] == [1.0] * 3
+    assert [m["optim/step"] for m in metrics_of(run)] == [1.0, 2.0, 3.0]
     before, after = (
         load_file(folder / "model.safetensors") for folder in (models / "student", run.directory / "student")
     )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from tiny_runs import metrics_of, weights_of
 
 from agentdistill import hookimpl
 from agentdistill.errors import ConfigError
-
-
-def first_metrics(directory) -> dict:
-    return json.loads((directory / "metrics.jsonl").read_text().splitlines()[0])
 
 
 def test_epochs_move_further_from_the_same_batch(make_run) -> None:
@@ -19,7 +14,7 @@ def test_epochs_move_further_from_the_same_batch(make_run) -> None:
     for epochs in (1, 3):
         run = make_run(f"e{epochs}", optim__epochs=epochs, optim__minibatches=2, optim__steps=1)
         run.train()
-        metrics = first_metrics(run.directory)
+        metrics = metrics_of(run)[0]
         gaps[epochs] = metrics["updates/gap_mean"]
         assert metrics["updates/count"] == 2 * epochs
         assert metrics["gap/logprob_mean"] < 1e-4
@@ -44,8 +39,7 @@ def test_several_updates_resume_to_the_bit(make_run) -> None:
     with pytest.raises(Killed):
         part.train()
     make_run("part", run__resume=True, **options).train()
-    weights = [(r.directory / "student" / "model.safetensors").read_bytes() for r in (whole, part)]
-    assert weights[0] == weights[1]
+    assert weights_of(whole) == weights_of(part)
 
 
 def test_more_minibatches_than_tasks_are_refused(make_run) -> None:

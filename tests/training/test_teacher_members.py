@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import metrics_of, weights_of
 
 from agentdistill.errors import BudgetSpent, TeacherOutage
 from agentdistill.training.checkpoint import list_checkpoints
@@ -67,10 +67,6 @@ def make(make_run, models: Path):
     return lambda name, **more: make_run(name, teacher__type=TYPE, teacher__model=str(models / "teacher"), **more)
 
 
-def weights(directory: Path) -> bytes:
-    return (directory / "student" / "model.safetensors").read_bytes()
-
-
 def test_a_teacher_that_follows_is_checkpointed_and_refreshed(make, make_run) -> None:
     still = make_run("still", **FULL)
     whole = make("whole", **FULL)
@@ -78,8 +74,8 @@ def test_a_teacher_that_follows_is_checkpointed_and_refreshed(make, make_run) ->
         run.train()
     teacher = whole.parts.teacher
     assert teacher.moved == 4 and teacher.closed
-    assert weights(whole.directory) != weights(still.directory)
-    metrics = [json.loads(line) for line in (whole.directory / "metrics.jsonl").read_text().splitlines()]
+    assert weights_of(whole) != weights_of(still)
+    metrics = metrics_of(whole)
     assert metrics[-1]["teacher/asked"] > metrics[0]["teacher/asked"] > 0
     saved = torch.load(list_checkpoints(whole.directory / "checkpoints")[-1].path / "trainer.pt", weights_only=True)
     assert saved["teacher"]["moved"] == 4
@@ -95,7 +91,7 @@ def test_an_outage_keeps_the_run_and_resuming_equals_an_uninterrupted_one(make, 
         broken.train()
     assert [c.step for c in list_checkpoints(broken.directory / "checkpoints")][-1] == 3
     make("broken", run__self_test=False, run__resume=True, **FULL).train()
-    assert weights(broken.directory) == weights(whole.directory)
+    assert weights_of(broken) == weights_of(whole)
 
 
 def test_checks_are_lines_of_the_plan(make) -> None:

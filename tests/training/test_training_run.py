@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_runs import metrics_of, save_models, weights_of
 
 from agentdistill import hookimpl
 from agentdistill.errors import CheckpointError, ConfigError, TokenizationError, TrainingError
@@ -11,18 +12,10 @@ from agentdistill.records import StopReason
 from agentdistill.store import TrajectoryStore
 
 
-def metrics_of(directory: Path) -> list[dict]:
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def final_weights(directory: Path) -> bytes:
-    return (directory / "student" / "model.safetensors").read_bytes()
-
-
 def test_a_run_leaves_what_it_promises(make_run) -> None:
     run = make_run(eval__panel="alfworld/generated-unseen", eval__limit=3)
     result = run.train()
-    assert [m["step"] for m in metrics_of(run.directory)] == [1, 2, 3, 4, 5, 6]
+    assert [m["step"] for m in metrics_of(run)] == [1, 2, 3, 4, 5, 6]
     stored = list(TrajectoryStore(run.directory / "episodes").read())
     assert len(stored) == 24
     assert {t.policy_version for t in stored} == set(range(6))
@@ -38,7 +31,7 @@ def test_a_run_leaves_what_it_promises(make_run) -> None:
 def test_the_curriculum_deepens_and_cut_episodes_say_so(make_run) -> None:
     run = make_run(env__max_steps=3)
     run.train()
-    assert [m["curriculum/depth"] for m in metrics_of(run.directory)] == [1, 1, 2, 2, 3, 3]
+    assert [m["curriculum/depth"] for m in metrics_of(run)] == [1, 1, 2, 2, 3, 3]
     for trajectory in TrajectoryStore(run.directory / "episodes").read():
         depth = 1 + trajectory.policy_version // 2
         assert len(trajectory.steps) <= depth
@@ -51,9 +44,9 @@ def test_same_seed_same_weights_and_another_seed_others(make_run) -> None:
     first, again, other = make_run("a"), make_run("b"), make_run("c", run__seed=4)
     for run in (first, again, other):
         run.train()
-    assert final_weights(first.directory) == final_weights(again.directory) != final_weights(other.directory)
+    assert weights_of(first) == weights_of(again) != weights_of(other)
     drop_time = [
-        [{k: v for k, v in m.items() if "time" not in k and "second" not in k} for m in metrics_of(run.directory)]
+        [{k: v for k, v in m.items() if "time" not in k and "second" not in k} for m in metrics_of(run)]
         for run in (first, again)
     ]
     assert drop_time[0] == drop_time[1]
@@ -63,7 +56,7 @@ def test_a_student_that_is_its_own_teacher_has_no_gradient(make_run, models: Pat
     # One step only: Adam divides by the gradient's own size and would turn rounding into motion.
     run = make_run(teacher__model=str(models / "student"), optim__steps=1)
     run.train()
-    assert metrics_of(run.directory)[0]["optim/grad_norm"] < 1e-5
+    assert metrics_of(run)[0]["optim/grad_norm"] < 1e-5
 
 
 def test_full_depth_f2b_is_plain_opd(make_run) -> None:
@@ -71,7 +64,7 @@ def test_full_depth_f2b_is_plain_opd(make_run) -> None:
     deep = make_run("deep", curriculum__start=4)
     for run in (plain, deep):
         run.train()
-    assert final_weights(plain.directory) == final_weights(deep.directory)
+    assert weights_of(plain) == weights_of(deep)
 
 
 def test_zero_prefix_b2f_is_plain_opd(make_run) -> None:
@@ -79,7 +72,7 @@ def test_zero_prefix_b2f_is_plain_opd(make_run) -> None:
     back = make_run("back", curriculum__type="tcod-b2f", curriculum__start=20, env__max_steps=20, optim__steps=2)
     for run in (plain, back):
         run.train()
-    assert final_weights(plain.directory) == final_weights(back.directory)
+    assert weights_of(plain) == weights_of(back)
 
 
 def test_b2f_replays_a_prefix_that_is_not_trained_on(make_run) -> None:
@@ -148,17 +141,14 @@ def test_resuming_needs_a_run_and_the_same_configuration(make_run) -> None:
 def test_a_finished_run_resumes_to_the_same_result(make_run) -> None:
     first = make_run(optim__steps=2)
     first.train()
-    weights = final_weights(first.directory)
+    weights = weights_of(first)
     make_run(optim__steps=2, run__resume=True).train()
-    assert final_weights(first.directory) == weights
-    assert len(metrics_of(first.directory)) == 2
+    assert weights_of(first) == weights
+    assert len(metrics_of(first)) == 2
 
 
 def test_another_tokenizer_is_refused_by_its_ids(make_run, models: Path, tmp_path: Path) -> None:
-    from tiny import tiny_model, tiny_tokenizer
-
-    tiny_model(seed=2, hidden=32).save_pretrained(tmp_path / "other")
-    tiny_tokenizer().save_pretrained(tmp_path / "other")
+    save_models(tmp_path, other=2)
     file = tmp_path / "other" / "tokenizer.json"
     document = json.loads(file.read_text())
     vocab = document["model"]["vocab"]
@@ -191,7 +181,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_weights(make_run) -> None
 def test_full_vocabulary_losses_walk_the_same_way(make_run, divergence: str) -> None:
     run = make_run(loss__divergence=divergence, loss__support="full", optim__steps=2)
     run.train()
-    assert len(metrics_of(run.directory)) == 2
+    assert len(metrics_of(run)) == 2
 
 
 def test_lora_trains_adapters_only_and_resumes(make_run) -> None:
@@ -220,5 +210,5 @@ def test_imitation_lowers_the_cross_entropy_and_masks_mistakes(make_run) -> None
         assert all(s.loss_role is LossRole.IMITATE for s in trajectory.steps)
         assert not any(row.mask.any() for row in trajectory.rows)
     imitate(run.resolved, run.registry)
-    losses = [m["loss/imitate"] for m in metrics_of(run.directory)]
+    losses = [m["loss/imitate"] for m in metrics_of(run)]
     assert losses[-1] < losses[0] - 0.5
