@@ -15,8 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "alfworld": {"split": "generated-seen", "options": {"engine": "fast"}},
+    "scienceworld": {"options": {"tasks": ["find-plant", "melt"]}},
+    "textworld": {"options": {"train": 5}},
 }
-"""What is not the default: a split that needs no data, options that make a test quick."""
+"""What is not the default: a split that needs no data, options that make a test quick.
+
+A game of TextWorld takes three seconds to compile and a task of ScienceWorld some to load, and resets without a task
+draw from all of them. Five games are one of each kind.
+"""
 
 
 def environments() -> list[str]:
