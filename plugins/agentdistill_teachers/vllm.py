@@ -147,6 +147,19 @@ class VllmTeacher(ScoresOnly):
         self.metrics()  # what the checks cost is not the first step's
         return lines
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the served weights are recognised by when the run is resumed; nothing where `served_as` says it."""
+        return {} if self.config.served_as is not None else {"face": self.rows.face.tolist()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes sure that a resumed run has the teacher it began with.
+
+        Raises:
+            TeacherOutage: another model is served.
+        """
+        if self.config.served_as is None and "face" in state:
+            self.rows.recognise(state["face"])
+
     def metrics(self) -> Mapping[str, float]:
         """Rows, requests, tokens and outages since the last call, and how loose the entropy's bound was."""
         now = self.rows.totals()

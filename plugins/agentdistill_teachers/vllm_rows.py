@@ -137,13 +137,29 @@ class ServedRows:
         answer = self.client.post(f"{self._config.url}/completions", scoring_body(self.served.name, ids, 1))
         return read_scores(answer, ids, np.arange(1, len(ids), dtype=np.int64), 1).sampled
 
+    def recognise(self, face: Sequence[float]) -> None:
+        """In a resumed run: the same model is served, whatever its name is now.
+
+        Args:
+            face: what `face` was when the run began.
+
+        Raises:
+            TeacherOutage: it is another one.
+        """
+        gap = largest_gap(np.array(face, dtype=np.float32), self.face)
+        if not gap <= self._config.tolerance:
+            raise self._another("when the run began", gap)
+
     def _healthy(self) -> None:
         """After an outage: the same model is back."""
         self.client.alive()
         served, gap = served_model(self.client), largest_gap(self.face, self._face())
         if served != self.served or not gap <= self._config.tolerance:
-            raise TeacherOutage(
-                f"Another model is served at {self._config.url} than before the outage.",
-                f"It was {self.served} and is {served}; the scores of a known text moved by {gap:.3g} nats.",
-                "Serve the first one again and go on with --resume.",
-            )
+            raise self._another(f"before the outage ({served} in place of {self.served})", gap)
+
+    def _another(self, when: str, gap: float) -> TeacherOutage:
+        return TeacherOutage(
+            f"Another model is served at {self._config.url} than {when}.",
+            f"The scores of a known text moved by {gap:.3g} nats.",
+            "Serve the first one again and go on with --resume.",
+        )
