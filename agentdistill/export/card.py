@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentdistill.config.toml import dump
+from agentdistill.evaluate.compare import compare
 from agentdistill.evaluate.result import EvalResult
 from agentdistill.evaluate.statistics import Estimate
+from agentdistill.evaluate.table import paired_line
 from agentdistill.provenance import neutral
 
 UNKNOWN_LICENSE = (
@@ -45,7 +47,7 @@ def model_card(
     parts = [
         _front(base, license, config),
         f"# {name}",
-        _what(base, config),
+        _what(base, config, results),
         "## Measured success",
         *_success(results),
         "## Training",
@@ -74,11 +76,12 @@ def _front(base: str, license: str, config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _what(base: str, config: Mapping[str, Any]) -> str:
-    env, teacher = config.get("env") or {}, config.get("teacher") or {}
+def _what(base: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    env, teacher, totals = config.get("env") or {}, config.get("teacher") or {}, results.get("totals") or {}
     if not config:
         return "A student trained with agentdistill. Nothing around it says how."
-    taught = f", from the teacher {_teacher(teacher)}" if config.get("loss") and teacher else ""
+    asked = config.get("loss") or totals.get("teacher_written_tokens")
+    taught = f", from the teacher {_teacher(teacher)}" if asked and teacher else ""
     return f"An agent for `{env.get('type')}`: {neutral(base) or 'a model'}, trained with agentdistill{taught}."
 
 
@@ -109,6 +112,8 @@ def _success(results: Mapping[str, Any]) -> list[str]:
         named = f"{result.panel} | `{result.panel_hash}`"
         lines.append(f"| {part} training | {named} | {won.n} | {_share(won)} | {_interval(won)} |")
     parts = ["\n".join(lines)]
+    if len(measured) == 2:
+        parts.append(f"After against before, {paired_line(compare(*measured.values()).overall)}.")
     types = after.success_by_type
     if len(types) > 1:
         table = ["| task type, after | won | of | success | 95% interval |", "|---|---|---|---|---|"]
@@ -119,7 +124,7 @@ def _success(results: Mapping[str, Any]) -> list[str]:
     settings = ("max_steps", "temperature", "top_p", "max_new_tokens")
     facts = [f"{key.replace('_', ' ')} {protocol[key]}" for key in settings if key in protocol]
     environment = protocol.get("environment") or {}
-    facts += [f"environment {', '.join(f'{key} {value}' for key, value in environment.items())}"] if environment else []
+    facts += [f"{key.replace('_', ' ')} {value}" for key, value in environment.items() if value is not None]
     aborted = f" {after.aborted} episodes aborted and are not counted." if after.aborted else ""
     parts.append(
         f"Played by {protocol.get('players')}; {', '.join(facts)}; prompt `{protocol.get('prompt_hash')}`; one run, "

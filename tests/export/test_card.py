@@ -1,6 +1,8 @@
 """What a run adds up that it cost, and what its card says of it."""
 
-from agentdistill.export.card import _cost, _teacher
+from evaluate.result_examples import result
+
+from agentdistill.export.card import _cost, _success, _teacher, _what
 from agentdistill.training.loop import Totals
 
 PLAYED = {"rollout/env_steps": 30.0, "rollout/episodes": 2.0, "rollout/tokens": 100.0, "rollout/row_tokens": 900.0}
@@ -37,3 +39,15 @@ def test_the_card_says_who_taught_inside_other_teachers():
     assert _teacher({"type": "route", "members": {"a": hinted, "b": words}}) == (
         "`route` of a: `privileged` around `self`, shown `sdpo`, b: `m` (chat)"
     )
+
+
+def test_the_card_compares_before_and_after_game_by_game():
+    told = "\n".join(_success({"before": result("1100").to_dict(), "after": result("1011").to_dict()}))
+    assert "After against before, paired: +2 won, 1 lost of 4, difference +25.0" in told
+    assert "environment engine" not in told and "engine real, version 1.0" in told
+
+
+def test_a_teacher_of_whom_only_words_were_taken_is_named():
+    config = {"env": {"type": "toy"}, "teacher": {"type": "chat", "model": "m"}}
+    assert "from the teacher `m` (chat)" in _what("base", config, {"totals": {"teacher_written_tokens": 5.0}})
+    assert "teacher" not in _what("base", config, {"totals": {"teacher_written_tokens": 0.0}})
