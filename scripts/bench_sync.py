@@ -4,8 +4,8 @@
     python scripts/bench_sync.py                       # in this process: the interpreter must have vLLM
     python scripts/bench_sync.py --python PYTHON       # with a server of that interpreter
 
-Prints a Markdown row for each way: wall-clock seconds (best and median), CPU seconds of this process (median) and of
-the server (mean). On a machine that does other things, too, the CPU seconds are the numbers to look at.
+Prints a Markdown row for each way: wall-clock seconds (best and median) and CPU seconds of this process. On a machine
+that does other things, too, the CPU seconds are the number to look at; a server's own are not among them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import os
 import statistics
 import time
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -36,16 +35,6 @@ def nudge(model: LoadedModel, generator: torch.Generator) -> None:
                 parameter.add_(1e-4 * torch.sign(torch.randn(parameter.shape, generator=generator)))
 
 
-def cpu_below(process: int) -> float:
-    """CPU seconds so far of everything that a process started and that still runs; the kernel counts hundredths."""
-    seconds = 0.0
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            ticks = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
-            seconds += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") + cpu_below(child)
-    return seconds
-
-
 def measure(name: str, lora: bool, way: Way, python: str | None, steps: int) -> str:
     """Syncs some steps and returns a row of the table."""
     model = load_model(name, registry=PluginRegistry.load())
@@ -56,16 +45,13 @@ def measure(name: str, lora: bool, way: Way, python: str | None, steps: int) -> 
     generator = torch.Generator().manual_seed(0)
     wall, cpu, worst = [], [], 0.0
     try:
-        for step in range(steps + 1):
+        for step in range(steps):
             nudge(model, generator)
-            if step == 1:  # the first one warms up
-                below = cpu_below(os.getpid())
             began, used = time.perf_counter(), time.process_time()
             engine.sync(step)
             wall.append(time.perf_counter() - began)
             cpu.append(time.process_time() - used)
             worst = max(worst, engine.metrics()["probe_gap"])
-        server = (cpu_below(os.getpid()) - below) / steps
     finally:
         engine.close()
     where = "server of its own" if python else "this process"
@@ -73,7 +59,7 @@ def measure(name: str, lora: bool, way: Way, python: str | None, steps: int) -> 
     size = f"{count_parameters(model.model) / 1e6:.2g} M" + (", LoRA 32" if lora else "")
     return (
         f"| {where} | {what} | {name} ({size}) | {min(wall[1:]):.3f} | {statistics.median(wall[1:]):.3f} | "
-        f"{statistics.median(cpu[1:]):.3f} | {server:.3f} | {worst:.0e} |"
+        f"{statistics.median(cpu[1:]):.3f} | {worst:.0e} |"
     )
 
 
@@ -85,8 +71,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| where | how | student | best, s | median, s | CPU here, s | CPU of the server, s | probe, nats |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| where | how | student | best, s | median, s | CPU here, s | probe, nats |")
+    print("|---|---|---|---|---|---|---|")
     ways: tuple[tuple[bool, Way], ...] = ((False, "weights"), (True, "weights"), (True, "adapter"))
     for lora, way in ways:
         if not (arguments.python and lora and way == "weights"):

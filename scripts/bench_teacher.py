@@ -5,13 +5,16 @@
     python scripts/bench_teacher.py --large               # also a server of a model with 45 million parameters
 
 The server runs in the environment that AGENTDISTILL_VLLM_PYTHON names, else the one that scripts/test makes. Times are
-medians of rounds that alternate between what is compared, so that a busy machine slows both; what is scored are the
-first rows that the starter student plays, up to thirty turns each.
+medians of rounds that alternate between what is compared, so that a busy machine slows both, and CPU seconds are those
+of this process and of a server that it started (whose worker waits by spinning, for up to a second); what is scored are
+the first rows that the starter student plays, up to thirty turns each. Both sides are compared with the same model in
+float64, too: what is left is their own rounding.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import statistics
 import sys
@@ -25,13 +28,14 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from agentdistill.config.load import load_config
 from agentdistill.models import LoadedModel, load_model
 from agentdistill.plugins import PluginRegistry
-from agentdistill.records import EpisodePlan, ScoreRequest, Trajectory
+from agentdistill.records import EpisodePlan, ScoreRequest, TeacherScores, Trajectory
 from agentdistill.rollout.play import EpisodeRequest, play
 from agentdistill.training.assembly import Parts
 from agentdistill_teachers.local import LocalConfig, LocalTeacher
@@ -39,6 +43,16 @@ from agentdistill_teachers.vllm import VllmConfig, VllmTeacher
 
 ROOT = Path(__file__).resolve().parent.parent
 console = Console(width=120)
+
+
+def cpu_below(process: int) -> float:
+    """CPU seconds so far of everything that a process started and that still runs; the kernel counts hundredths."""
+    seconds = 0.0
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            ticks = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
+            seconds += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") + cpu_below(child)
+    return seconds
 
 
 def episodes(registry: PluginRegistry, count: int) -> list[Trajectory]:
@@ -59,14 +73,27 @@ def episodes(registry: PluginRegistry, count: int) -> list[Trajectory]:
         parts.close()
 
 
-def parity(served: VllmTeacher, local: LocalTeacher, played: Sequence[Trajectory]) -> None:
+def from_exact(model: LoadedModel, played: Sequence[Trajectory], scores: Sequence[Sequence[TeacherScores]]) -> str:
+    """How far scores are from those of the same model in float64: sampled tokens, and the most likely ones by id."""
+    exact = copy.deepcopy(model.model).double()
+    sampled = top = 0.0
+    for trajectory, opinions in zip(played, scores, strict=True):
+        for row, opinion in zip(trajectory.rows, opinions, strict=True):
+            at = np.flatnonzero(opinion.valid)
+            ids = torch.from_numpy(row.token_ids.astype(np.int64))
+            with torch.no_grad():
+                truth = exact(input_ids=ids[None]).logits[0].log_softmax(-1).numpy()[at - 1]
+            lines = np.arange(len(at))
+            sampled = max(sampled, np.abs(opinion.sampled_logprob[at] - truth[lines, ids[at]]).max())
+            top = max(top, np.abs(opinion.topk_logprobs[at] - truth[lines[:, None], opinion.topk_ids[at]]).max())
+    return f"sampled {sampled:.1e}, top 64 {top:.1e}"
+
+
+def parity(served: VllmTeacher, local: LocalTeacher, model: LoadedModel, played: Sequence[Trajectory]) -> None:
     """Prints the largest differences between served and local scores."""
     request = ScoreRequest(top_k=64, entropy=True, confidence=True)
-    pairs = [
-        (a, b)
-        for one, other in zip(served.score(played, request), local.score(played, request), strict=True)
-        for a, b in zip(one, other, strict=True)
-    ]
+    theirs, mine = served.score(played, request), local.score(played, request)
+    pairs = [(a, b) for one, other in zip(theirs, mine, strict=True) for a, b in zip(one, other, strict=True)]
     table = Table(title="served against local, float32", show_edge=False)
     for heading in ("scores", "positions", "largest |difference|, nats"):
         table.add_column(heading, justify="right")
@@ -77,6 +104,8 @@ def parity(served: VllmTeacher, local: LocalTeacher, played: Sequence[Trajectory
     bound = max(float(np.nanmax(b.entropy - a.entropy)) for a, b in pairs)
     table.add_row("entropy: exact - lower bound", f"{tokens:,}", f"{bound:.1e}")
     console.print(table)
+    for who, scores in (("served", theirs), ("local", mine)):
+        console.print(f"{who} from the same model in float64, nats: {from_exact(model, played, scores)}")
 
 
 def requests(served: VllmTeacher, played: Sequence[Trajectory]) -> None:
@@ -97,22 +126,29 @@ def costs(teacher: VllmTeacher, played: Sequence[Trajectory], rounds: int, title
     """Prints the time of the same rows with more and more of the most likely tokens."""
     wanted = (0, 1, 20, 64)
     seconds: dict[int, list[float]] = {k: [] for k in wanted}
+    work: dict[int, list[float]] = {k: [] for k in wanted}
     for turn in range(rounds + 1):
         for k in wanted:
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time() + cpu_below(os.getpid())
             teacher.score(played, ScoreRequest(top_k=k))
             if turn:  # the first round warms up
                 seconds[k].append(time.perf_counter() - began)
+                work[k].append(time.process_time() + cpu_below(os.getpid()) - worked)
     tokens = sum(len(row) for trajectory in played for row in trajectory.rows)
-    base = statistics.median(seconds[0])
+    base, least = statistics.median(seconds[0]), statistics.median(work[0])
     table = Table(title=f"{title}: {len(played)} rows, {tokens:,} tokens, median of {rounds}", show_edge=False)
-    for heading in ("top k", "seconds", "ms a token", "of sampled only"):
+    for heading in ("top k", "seconds", "ms a token", "of sampled only", "CPU, ms a token", "of sampled only"):
         table.add_column(heading, justify="right")
     for k in wanted:
         median = statistics.median(seconds[k])
         ratios = sorted(one / other for one, other in zip(seconds[k], seconds[0], strict=True))
         ratio = statistics.median(ratios)
-        table.add_row(str(k) if k else "sampled only", f"{median:.3f}", f"{1e3 * median / tokens:.3f}", f"{ratio:.1f}x")
+        cpu = statistics.median(work[k])
+        table.add_row(
+            str(k) if k else "sampled only",
+            f"{median:.3f}", f"{1e3 * median / tokens:.3f}", f"{ratio:.1f}x",
+            f"{1e3 * cpu / tokens:.3f}", f"{cpu / least:.1f}x",
+        )  # fmt: skip
     console.print(table)
     console.print(f"  sampled only: {tokens / base:,.0f} tokens a second")
 
@@ -128,7 +164,6 @@ def running(model: Path, log: Path, *flags: str) -> Any:
 @contextmanager
 def large_model(tokenizer: Any) -> Iterator[Path]:
     """A directory with a randomly initialised model that costs something to run."""
-    import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
@@ -159,7 +194,8 @@ def main() -> None:
     chosen = parser.parse_args()
     registry = PluginRegistry.load(third_party=False)
     student = load_model("starter", registry=registry)
-    local = LocalTeacher(LocalConfig(model="starter-teacher"), load_model("starter-teacher", registry=registry))
+    model = load_model("starter-teacher", registry=registry)
+    local = LocalTeacher(LocalConfig(model="starter-teacher"), model)
     played = episodes(registry, chosen.episodes)
 
     def teacher(url: str, of: LoadedModel | None = student) -> VllmTeacher:
@@ -170,7 +206,7 @@ def main() -> None:
         log = Path(folder) / "server.log"
         with nullcontext() if chosen.url else running(starter, log) as server:
             made = teacher(chosen.url or server.url)
-            parity(made, local, played)
+            parity(made, local, model, played)
             requests(made, played)
             costs(made, played, chosen.rounds, "starter teacher")
         if chosen.url:
@@ -178,7 +214,7 @@ def main() -> None:
         with running(starter, log, "--skip-tokenizer-init") as server:
             costs(teacher(server.url), played, chosen.rounds, "starter teacher, --skip-tokenizer-init")
         if chosen.large:
-            with large_model(student.tokenizer) as model, running(model, log) as server:
+            with large_model(student.tokenizer) as large, running(large, log) as server:
                 costs(teacher(server.url), played[:4], chosen.rounds, "45 million parameters")
 
 

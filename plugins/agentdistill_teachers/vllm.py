@@ -93,6 +93,7 @@ class VllmTeacher(ScoresOnly):
         """
         self.config, self.tokenizer = config, tokenizer
         self._student, self._reference = student, check_model
+        self._known_as = frozenset() if check_model is None else frozenset({check_model.fingerprint})
         self.rows = ServedRows(config, tokenizer or (student.tokenizer if student is not None else None))
         self._gaps: list[float] = []
         self._reported: dict[str, float] = {}
@@ -105,6 +106,11 @@ class VllmTeacher(ScoresOnly):
             return digest([*asked, config.served_as])[:16]
         served, face = self.rows.served, np.round(self.rows.face.astype(np.float64), 3) + 0.0
         return digest([*asked, served.name, served.root, served.parent, self.rows.known_ids, face.tolist()])[:16]
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """Its fingerprint, and that of `check_model`: what records of who played may know it by."""
+        return self._known_as | {self.fingerprint}
 
     def score(self, trajectories: Sequence[Trajectory], request: ScoreRequest) -> list[list[TeacherScores]]:
         """Scores every row of every trajectory; rows that `on_outage = "skip"` left out are NaN and invalid.

@@ -272,6 +272,9 @@ def test_the_checks_say_who_is_served_and_that_scores_are_scores(server, loaded,
     assert len(lines) == 4 and "serves tiny, rows below 4,096 tokens · fingerprint" in lines[0]
     assert "its 259 token ids and its chat template" in lines[1]
     assert "scored twice, in another order: |Δ| 0e+00 ok" in lines[2] and "computed here: |Δ|" in lines[3]
+    # Whose words a student imitated is compared with its teacher by the model that a server was found to be.
+    assert made.identities == {made.fingerprint, loaded.fingerprint}
+    assert teacher(server, loaded).identities == {made.fingerprint}
 
 
 def test_another_model_than_check_model_is_found(server, loaded, episodes):
