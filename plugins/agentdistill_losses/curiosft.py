@@ -103,15 +103,11 @@ class CuriosftLoss:
 
     rests_at_teacher = False
     compares_demonstrations = True
+    request = ScoreRequest(sampled=True, hidden=True)
 
     def __init__(self, config: CuriosftConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The copy's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     @property
     def objective(self) -> Objective:

@@ -110,14 +110,11 @@ class Scaled:
 class GoldLoss:
     """See `GoldConfig`."""
 
+    request = ScoreRequest(sampled=True, hidden=True)
+
     def __init__(self, config: GoldConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The teacher's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     @property
     def objective(self) -> Objective:

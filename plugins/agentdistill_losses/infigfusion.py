@@ -129,14 +129,11 @@ class GraphLoss(DivergenceLoss):
 class InfigfusionLoss:
     """See `InfigfusionConfig`."""
 
+    request = ScoreRequest(sampled=True, hidden=True)
+
     def __init__(self, config: InfigfusionConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The teacher's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     @property
     def objective(self) -> Objective:

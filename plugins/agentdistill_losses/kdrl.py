@@ -72,14 +72,11 @@ class JointTerm:
 class KdrlLoss:
     """See `KdrlConfig`."""
 
+    request = ScoreRequest(sampled=True)
+
     def __init__(self, config: KdrlConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def beta(self, progress: LearnerProgress) -> float:
         """The coefficient of the next batch."""

@@ -38,14 +38,10 @@ class ExOpdLoss:
     """See `ExOpdConfig`."""
 
     needs = frozenset({"reference"})
+    request = ScoreRequest(sampled=True)
 
     def __init__(self, config: ExOpdConfig) -> None:
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def advantage(self, tokens: TokenStatistics) -> Tensor:
         """The extrapolated log-ratio of each token, [N]."""

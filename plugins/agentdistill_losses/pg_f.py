@@ -107,13 +107,10 @@ def advantage_of(config: FPolicyGradientConfig) -> Callable[[Tensor], Tensor]:
 class FPolicyGradientLoss:
     """See `FPolicyGradientConfig`."""
 
+    request = ScoreRequest(sampled=True)
+
     def __init__(self, config: FPolicyGradientConfig) -> None:
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     @property
     def objective(self) -> Objective:

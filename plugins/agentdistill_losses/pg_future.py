@@ -70,13 +70,10 @@ def discounted_to_come(values: Tensor, segment: Tensor, gamma: float) -> Tensor:
 class FutureKlLoss:
     """See `FutureKlConfig`."""
 
+    request = ScoreRequest(sampled=True)
+
     def __init__(self, config: FutureKlConfig) -> None:
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def advantage(self, tokens: TokenStatistics) -> Tensor:
         """The discounted sum from each token on, [N]."""

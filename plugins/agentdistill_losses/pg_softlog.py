@@ -38,13 +38,10 @@ class SoftLogConfig(PluginConfig):
 class SoftLogLoss:
     """See `SoftLogConfig`."""
 
+    request = ScoreRequest(sampled=True)
+
     def __init__(self, config: SoftLogConfig) -> None:
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def advantage(self, tokens: TokenStatistics) -> Tensor:
         """The squashed log-ratio of each token, [N]."""

@@ -55,14 +55,10 @@ class UniOpdLoss:
 
     needs = frozenset({"groups"})
     rests_at_teacher = False
+    request = ScoreRequest(sampled=True)
 
     def __init__(self, config: UniOpdConfig) -> None:
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def advantage(self, tokens: TokenStatistics) -> Tensor:
         """The calibrated log-ratio of each token, [N]."""

@@ -65,15 +65,11 @@ class ContrastLoss:
     needs = frozenset({"groups"})
     failures = True
     rests_at_teacher = False
+    request = ScoreRequest(sampled=True)  # not used
 
     def __init__(self, config: ContrastConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The least a teacher gives; it is not used."""
-        return ScoreRequest(sampled=True)
 
     @property
     def objective(self) -> Objective:

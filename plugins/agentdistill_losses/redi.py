@@ -59,15 +59,11 @@ class RediLoss:
 
     failures = True
     rests_at_teacher = False
+    request = ScoreRequest(sampled=True)  # not used
 
     def __init__(self, config: RediConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The least a teacher gives; it is not used."""
-        return ScoreRequest(sampled=True)
 
     @property
     def objective(self) -> Objective:

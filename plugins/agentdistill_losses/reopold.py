@@ -62,17 +62,14 @@ def highest(values: Tensor, share: float) -> Tensor:
 class ReopoldLoss:
     """See `ReopoldConfig`."""
 
+    request = ScoreRequest(sampled=True)
+
     def __init__(self, config: ReopoldConfig) -> None:
         """Finds the floor."""
         self.config = config
         self.floor = math.log(config.mixture / (1.0 - config.mixture))
         # Without refinement nobody has to report entropies.
         self.needs = frozenset({"old_entropy"} if config.switch < 1.0 else ())
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def exploration(self, tokens: TokenStatistics) -> Tensor:
         """The advantage before the switch, [N]."""

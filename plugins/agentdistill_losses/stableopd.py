@@ -42,15 +42,12 @@ class StableOpdConfig(PluginConfig):
 class StableOpdLoss:
     """See `StableOpdConfig`."""
 
+    request = ScoreRequest(sampled=True)
+
     def __init__(self, config: StableOpdConfig) -> None:
         """Keeps the options."""
         self.config = config
         self.needs = frozenset({"reference"} if config.beta else ())
-
-    @property
-    def request(self) -> ScoreRequest:
-        """Sampled log-probabilities."""
-        return ScoreRequest(sampled=True)
 
     def advantage(self, tokens: TokenStatistics) -> Tensor:
         """Towards the teacher, and back to where the student began, [N]."""

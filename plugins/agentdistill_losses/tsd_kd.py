@@ -125,16 +125,12 @@ class TsdKdLoss:
     """See `TsdKdConfig`."""
 
     needs = frozenset({"old_entropy"})
+    request = ScoreRequest(sampled=True, hidden=True)
 
     def __init__(self, config: TsdKdConfig) -> None:
         """Chooses the terms."""
         self.config = config
         self.rests_at_teacher = not (config.indirect or config.entropy)
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The teacher's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     @property
     def objective(self) -> Objective:

@@ -72,14 +72,11 @@ def universal(student: Tensor, teacher: Tensor, ids: Tensor) -> Tensor:
 class UldLoss:
     """See `UldConfig`."""
 
+    request = ScoreRequest(sampled=True, hidden=True)
+
     def __init__(self, config: UldConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The teacher's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     @property
     def objective(self) -> Objective:

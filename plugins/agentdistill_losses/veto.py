@@ -76,15 +76,12 @@ class BridgedTarget:
 class VetoLoss:
     """See `VetoConfig`."""
 
+    request = ScoreRequest(sampled=True, hidden=True)
+
     def __init__(self, config: VetoConfig) -> None:
         """Keeps the options."""
         self.config = config
         self.rests_at_teacher = not config.beta
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The teacher's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     def beta(self, progress: LearnerProgress) -> float:
         """The student's share in the target, falling to 0."""

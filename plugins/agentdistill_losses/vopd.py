@@ -91,14 +91,11 @@ class ControlVariate:
 class VopdLoss:
     """See `VopdConfig`."""
 
+    request = ScoreRequest(sampled=True, hidden=True)
+
     def __init__(self, config: VopdConfig) -> None:
         """Keeps the options."""
         self.config = config
-
-    @property
-    def request(self) -> ScoreRequest:
-        """The teacher's whole distribution."""
-        return ScoreRequest(sampled=True, hidden=True)
 
     @property
     def objective(self) -> Objective:
