@@ -105,6 +105,8 @@ def agentdistill_register_advantages(register: Register) -> None:
     """Registers RL advantages.
 
     Target: function (`agentdistill.training.rewarded.RewardedBatch`, config) -> one float32 array [steps] per episode.
+    One that compares the episodes of a task has an attribute `needs` = {"groups"}, or a function of the config that
+    gives it: a run with one episode of each task is then refused.
     """
 
 
