@@ -51,9 +51,11 @@ def machine() -> str:
 
 
 def table(rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    """A Markdown table that is aligned on a terminal, too: names to the left, numbers to the right."""
+    first, *rest = (max(len(row[i]) for row in rows) for i in range(len(rows[0])))
+    lines = [[row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], rest, strict=True))] for row in rows]
+    lines.insert(1, ["-" * first, *("-" * (w - 1) + ":" for w in rest)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 # --- one row per episode against one row per turn --------------------------------------------------------------------
