@@ -32,7 +32,6 @@ def agentdistill_register_benchmarks(register):
         register(
             f"alfworld/{name}",
             f"{_HERE}.panels:{name.replace('-', '_')}",
-            config=f"{_HERE}.config:PanelConfig",
             summary=summary,
         )
 

@@ -57,13 +57,3 @@ class AlfworldConfig(PluginConfig):
         if self.engine == "fast" and self.dialect != "move":
             raise ValueError('the fast engine speaks only the dialect "move"; use engine = "real" for "put"')
         return self
-
-
-class PanelConfig(PluginConfig):
-    """A panel over a split.
-
-    Attributes:
-        count: number of games, spread over the split; None takes them all.
-    """
-
-    count: Count | None = None

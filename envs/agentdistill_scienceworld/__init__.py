@@ -30,7 +30,6 @@ def agentdistill_register_benchmarks(register):
         register(
             f"scienceworld/{name}",
             f"{_HERE}.panels:{name.replace('-', '_')}",
-            config=f"{_HERE}.config:PanelConfig",
             summary=summary,
         )
 

@@ -66,13 +66,3 @@ class ScienceWorldConfig(PluginConfig):
             if name not in SIMPLIFICATIONS:
                 raise ValueError(f"there is no simplification `{name}`.{hint(name, SIMPLIFICATIONS)}")
         return value
-
-
-class PanelConfig(PluginConfig):
-    """A panel over a split.
-
-    Attributes:
-        count: number of variations, at even distances over the split; None takes them all.
-    """
-
-    count: Count | None = None

@@ -26,7 +26,7 @@ def agentdistill_register_benchmarks(register):
         ("test", "100 generated games that no training uses, the configured kinds in turn"),
         ("dev", "50 generated games for choosing settings"),
     ):
-        register(f"textworld/{name}", f"{_HERE}.panels:{name}", config=f"{_HERE}.config:PanelConfig", summary=summary)
+        register(f"textworld/{name}", f"{_HERE}.panels:{name}", summary=summary)
 
 
 @hookimpl

@@ -130,13 +130,3 @@ class TextWorldConfig(PluginConfig):
         if len(set(value)) != len(value):
             raise ValueError("a kind of game is named twice")
         return value
-
-
-class PanelConfig(PluginConfig):
-    """A panel over a split.
-
-    Attributes:
-        count: number of games, from the first on; None takes them all.
-    """
-
-    count: Count | None = None

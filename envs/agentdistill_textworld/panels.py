@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from agentdistill.errors import DataError
+from agentdistill.plugins import PluginConfig
 from agentdistill.records import Panel
-from agentdistill_textworld.config import PanelConfig
 from agentdistill_textworld.source import NAME, TextWorldSource
 
 
-def test(source: TextWorldSource, config: PanelConfig) -> Panel:
+def test(source: TextWorldSource, config: PluginConfig) -> Panel:
     """Games of the split "test"."""
-    return _panel("test", source, config)
+    return _panel("test", source)
 
 
-def dev(source: TextWorldSource, config: PanelConfig) -> Panel:
+def dev(source: TextWorldSource, config: PluginConfig) -> Panel:
     """Games of the split "dev"."""
-    return _panel("dev", source, config)
+    return _panel("dev", source)
 
 
-def _panel(split: str, source: TextWorldSource, config: PanelConfig) -> Panel:
-    """All games of a split, or its first `count`, which are of the configured kinds in turn.
-
-    Raises:
-        DataError: there are fewer than asked for.
-    """
-    tasks = tuple(source.tasks(split))
-    name = f"{NAME}/{split}"
-    if config.count is not None:
-        if config.count > len(tasks):
-            raise DataError(
-                f"The panel {name} cannot have {config.count} games.",
-                f"The split has {len(tasks)}.",
-                f"Ask for fewer, or raise `{split}` in [env].",
-            )
-        tasks = tasks[: config.count]
-        name = f"{name}[{config.count}]"
-    return Panel(name, tasks, source.provenance())
+def _panel(split: str, source: TextWorldSource) -> Panel:
+    return Panel(f"{NAME}/{split}", tuple(source.tasks(split)), source.provenance())

@@ -40,7 +40,6 @@ def agentdistill_register_benchmarks(register):
         register(
             f"tools/{name}",
             f"{_HERE}.panels:{name}_panel",
-            config=f"{_HERE}.config:PanelConfig",
             summary=summary,
         )
 

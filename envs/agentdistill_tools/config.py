@@ -112,13 +112,3 @@ class ToolsConfig(PluginConfig):
     calls_per_turn: Count = 8
     reward: Literal["won", "score"] = "won"
     step_limit: Count | None = None
-
-
-class PanelConfig(PluginConfig):
-    """A panel over a split.
-
-    Attributes:
-        count: number of questions, from the beginning of the split, where families take turns; None takes them all.
-    """
-
-    count: Count | None = None

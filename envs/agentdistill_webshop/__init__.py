@@ -29,7 +29,6 @@ def agentdistill_register_benchmarks(register):
         register(
             f"webshop/{name}",
             f"{_HERE}.panels:{name}_goals",
-            config=f"{_HERE}.config:PanelConfig",
             summary=summary,
         )
 

@@ -56,13 +56,3 @@ class WebshopConfig(PluginConfig):
     nouns: str = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
     step_limit: Count | None = None
-
-
-class PanelConfig(PluginConfig):
-    """A panel over a split.
-
-    Attributes:
-        count: number of goals, from the first of the split; None takes them all.
-    """
-
-    count: Count | None = None

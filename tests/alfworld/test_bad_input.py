@@ -10,11 +10,12 @@ import pytest
 
 from agentdistill.envs.check import check_environment
 from agentdistill.errors import ConfigError, DataError, EnvironmentFailure, MissingExtraError
+from agentdistill.plugins import PluginConfig
 from agentdistill.records import Task
 from agentdistill_alfworld import dialect
-from agentdistill_alfworld.config import AlfworldConfig, PanelConfig
+from agentdistill_alfworld.config import AlfworldConfig
 from agentdistill_alfworld.env import AlfworldEnv
-from agentdistill_alfworld.panels import generated_seen, valid_unseen
+from agentdistill_alfworld.panels import valid_unseen
 from agentdistill_alfworld.source import AlfworldSource
 
 INSTALL = r"pip install 'agentdistill\[alfworld\]'"
@@ -97,7 +98,7 @@ def test_published_splits_are_never_replaced_by_generated_ones(monkeypatch):
     with pytest.raises(DataError, match=r"\$ALFWORLD_DATA is not set.*generated-seen"):
         AlfworldEnv(split="valid_seen").reset()
     with pytest.raises(DataError, match="generated-unseen"):
-        valid_unseen(AlfworldSource(), PanelConfig())
+        valid_unseen(AlfworldSource(), PluginConfig())
 
 
 def test_a_missing_folder_is_named(monkeypatch, tmp_path):
@@ -181,11 +182,6 @@ def test_a_new_game_file_cannot_be_played_as_an_old_one(few_games, monkeypatch, 
     assert AlfworldEnv(split="valid_seen").reset()[0].startswith("-= Welcome")
     with pytest.raises(DataError, match=r"release after 2\.1\.1"):
         AlfworldEnv(split="valid_seen", dialect="put").reset()
-
-
-def test_a_panel_larger_than_its_split():
-    with pytest.raises(DataError, match="cannot have 300 games"):
-        generated_seen(AlfworldSource(), PanelConfig(count=300))
 
 
 def test_calls_out_of_order(real_data):

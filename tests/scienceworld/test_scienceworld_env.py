@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins import PluginRegistry
+from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill.plugins.check import check_plugins
 from agentdistill.records import Task
 from agentdistill_scienceworld import panels
-from agentdistill_scienceworld.config import PanelConfig, ScienceWorldConfig
+from agentdistill_scienceworld.config import ScienceWorldConfig
 from agentdistill_scienceworld.env import ScienceWorldEnv
 from agentdistill_scienceworld.source import ScienceWorldSource
 from agentdistill_scienceworld.variations import SIZES, variations
@@ -201,14 +201,11 @@ def test_unknown_tasks_and_calls_out_of_order():
 
 def test_panels_have_the_published_sizes():
     where = source()
-    test = panels.test(where, PanelConfig())
+    test = panels.test(where, PluginConfig())
     assert (test.name, len(test.tasks)) == ("scienceworld/test", 1819)
-    assert len(panels.dev(where, PanelConfig()).tasks) == 1796
-    small = panels.test_10(where, PanelConfig())
+    assert len(panels.dev(where, PluginConfig()).tasks) == 1796
+    small = panels.test_10(where, PluginConfig())
     assert len(small.tasks) == 271 and len({task.type for task in small.tasks}) == 30
-    assert panels.test(where, PanelConfig(count=30)).name == "scienceworld/test[30]"
-    with pytest.raises(DataError, match="cannot have 2000"):
-        panels.test(where, PanelConfig(count=2000))
     assert test.provenance["success"].startswith("score 100")
 
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentdistill.errors import ConfigError, DataError, EnvironmentFailure
-from agentdistill.plugins import PluginRegistry
+from agentdistill.plugins import PluginConfig, PluginRegistry
 from agentdistill.plugins.check import check_plugins
 from agentdistill.records import Task
 from agentdistill_textworld import panels
-from agentdistill_textworld.config import KINDS, PanelConfig, TextWorldConfig
+from agentdistill_textworld.config import KINDS, TextWorldConfig
 from agentdistill_textworld.engine import NOT_UNDERSTOOD, ONE_AT_A_TIME
 from agentdistill_textworld.env import TextWorldEnv
 from agentdistill_textworld.source import TextWorldSource
@@ -148,13 +148,10 @@ def test_splits_share_no_seed_and_keys_name_the_options():
 
 def test_panels():
     where = TextWorldSource()
-    panel = panels.test(where, PanelConfig())
+    panel = panels.test(where, PluginConfig())
     assert (panel.name, len(panel.tasks)) == ("textworld/test", 100)
     assert [task.type for task in panel.tasks[:5]] == list(KINDS)
-    assert len(panels.dev(where, PanelConfig()).tasks) == 50
-    assert panels.test(where, PanelConfig(count=10)).tasks == panel.tasks[:10]
-    with pytest.raises(DataError, match="cannot have 101"):
-        panels.test(where, PanelConfig(count=101))
+    assert len(panels.dev(where, PluginConfig()).tasks) == 50
 
 
 def test_a_source_travels_light_and_names_no_folder(own_cache):
