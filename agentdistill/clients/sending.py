@@ -92,14 +92,14 @@ class Sender:
                 transient=True,
             ) from error
         if response.status_code != 200:
-            raise self._refusal(named, response)
+            raise self._refusal(named, response, (body or {}).get("model"))
         content: bytes = response.content
         return content
 
-    def _refusal(self, named: str, response: Any) -> EndpointError:
+    def _refusal(self, named: str, response: Any, model: str | None) -> EndpointError:
         config, status, said = self._config, response.status_code, server_words(self.clean(response.text))
         return EndpointError(
-            f"{named} answered {status} to a request for the model `{config.model}`.",
+            f"{named} answered {status}" + (f" to a request for the model `{model}`." if model else "."),
             f"It says: {said}" if said else "It gives no reason.",
             self._advise(status, said) or advice(status, config.key_variable),
             status=status,

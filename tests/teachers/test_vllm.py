@@ -228,10 +228,10 @@ def test_two_answers_swapped_on_their_way_are_noticed(server, loaded, episodes):
         made.score([episodes[1], episodes[3]], ScoreRequest())
 
 
-def test_too_many_logprobs_name_the_flag(server, loaded, episodes):
+def test_too_many_logprobs_name_the_flag_and_the_model(server, loaded, episodes):
     with pytest.raises(EndpointError, match="--max-logprobs 64 or more") as caught:
         teacher(server, loaded).score(episodes, ScoreRequest(top_k=64))
-    assert "greater than max allowed: 20" in str(caught.value)
+    assert "greater than max allowed: 20" in str(caught.value) and "for the model `tiny`" in str(caught.value)
 
 
 def test_a_row_beyond_the_servers_context_names_the_flag(server, loaded, episodes):
