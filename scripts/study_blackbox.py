@@ -51,6 +51,9 @@ def shared(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         "optim.lr": options.lr,
         "optim.reduction": "turn-mean",
         "optim.schedule": "linear",
+        "optim.optimizer": "muon",  # with two updates a batch: what moves this student in few steps
+        "optim.minibatches": 2,
+        "optim.betas": "[0.9, 0.98]",
         "rollout.tasks_per_step": options.episodes,
         "eval.panel": options.panel,
         "eval.limit": options.limit,
@@ -126,12 +129,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--games", type=int, default=2000, help="generated training games")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--episodes", type=int, default=8, help="episodes of a step")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--episodes", type=int, default=16, help="episodes of a step")
     parser.add_argument(
         "--horizon", type=int, default=10, help="turns of an episode that `sopd` plays; 0 plays it whole"
     )
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--panel", default="alfworld/generated-unseen")
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--report", action="store_true")

@@ -113,7 +113,8 @@ def _success(results: Mapping[str, Any]) -> list[str]:
         lines.append(f"| {part} training | {named} | {won.n} | {_share(won)} | {_interval(won)} |")
     parts = ["\n".join(lines)]
     if len(measured) == 2:
-        parts.append(f"After against before, {paired_line(compare(*measured.values()).overall)}.")
+        gain = compare(measured["before"], measured["after"]).overall
+        parts.append(f"After against before, {paired_line(gain)}.")
     types = after.success_by_type
     if len(types) > 1:
         table = ["| task type, after | won | of | success | 95% interval |", "|---|---|---|---|---|"]
