@@ -291,7 +291,7 @@ class RunConfig(Section):
         reward: what an episode is worth, the sum of one or more terms.
         advantage: how rewards become the advantage of each turn; unset learns from the teacher only.
         fusion: how much the teacher and how much the rewards count; unset counts both fully.
-        surrogate: how advantages are clipped; unset is PPO's clip with the loss's own bounds.
+        surrogate: how advantages are clipped; unset is the clipped ratio with the loss's own bounds.
         filter: which turns of a batch may be trained, one or more in order.
         rollout: how training episodes are played.
         optim: the optimiser and the reduction.

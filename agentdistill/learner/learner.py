@@ -78,7 +78,7 @@ class Learner:
             step_weight: `StepStatistics` -> [trajectories, steps]; several are multiplied; None is 1.
             token_weight: `TokenStatistics` -> [N]; likewise.
             fusion: how much teacher and rewards count; None is both fully.
-            surrogate: what advantages become; None is what the loss says, or PPO's clip.
+            surrogate: what advantages become; None is what the loss says, or the clipped ratio.
             imitation: what the cross-entropy of each imitated token counts; None is 1.
             settings: how to optimise.
             teacher_weight: `Teacher.output_weight()`, for losses over the full vocabulary.

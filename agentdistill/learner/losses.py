@@ -264,7 +264,7 @@ class FullDivergence:
 
     Attributes:
         divergence: the function.
-        temperature: both distributions are softened by it; the value is not rescaled (as in TRL's GKD).
+        temperature: both distributions are softened by it; the value is not rescaled.
     """
 
     divergence: Divergence | ContextualDivergence

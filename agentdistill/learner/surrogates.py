@@ -41,7 +41,7 @@ class Surrogate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClippedRatio:
-    """The clipped importance ratio of PPO (arXiv 1707.06347, Eq. 7) with the dual clip of arXiv 1912.09729 (Eq. 4).
+    """The clipped importance ratio (arXiv 1707.06347, Eq. 7) with the dual clip of arXiv 1912.09729 (Eq. 4).
 
     Attributes:
         low: the ratio pi / pi_old is clipped at 1 - this.

@@ -55,7 +55,7 @@ def make_terms(
         base: float32 [N], coefficients of the reduction.
         weights: by branch, float32 [N], normalised.
         scales: of the fusion.
-        surrogate: in the place of the loss's own; None is that, or PPO's clip where the loss has none.
+        surrogate: in the place of the loss's own; None is that, or the clipped ratio where it has none.
         current: float32 [N], the student's log-probabilities now; None is those it sampled with.
 
     Returns:

@@ -1,7 +1,7 @@
 """Whose words a student has learned: kept beside its weights, and compared with the teacher of the next run.
 
 Distillation from stored rollouts is biased by the distance between the teacher and whoever wrote the student's
-imitation data (Lightning OPD, arXiv 2604.13010: 6.8 points worse with another teacher). No number of a run shows it.
+imitation data (arXiv 2604.13010: 6.8 points worse with another teacher). No number of a run shows it.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Methods:
             raise ConfigError(
                 f"The fusion `{self.config.fusion.type if self.config.fusion else ''}` has nothing to join.",
                 "It says how much the teacher and how much the rewards count, and there is no [advantage].",
-                'Add [reward] and [advantage], e.g. type = "outcome" and type = "grpo", or leave [fusion] out.',
+                "Add [reward] and [advantage] (`agentdistill plugins list --kind advantage`), or leave [fusion] out.",
             )
         return fusion
 
@@ -100,7 +100,7 @@ class Methods:
             raise ConfigError(
                 f"The advantage `{section.type}` has no rewards to compare.",
                 "There is no [reward].",
-                'Add one, e.g. [reward] type = "outcome".',
+                "Add one (see `agentdistill plugins list --kind reward`).",
             )
         return self.registry.function("advantage", section, "advantage")
 
@@ -180,7 +180,7 @@ class Methods:
                 raise ConfigError(
                     f"{who} needs rewards, and the recipe has no [{need}].",
                     "It looks at what an episode is worth.",
-                    f'Add it, e.g. [{need}] type = "{"outcome" if need == "reward" else "grpo"}".',
+                    f"Add it (see `agentdistill plugins list --kind {need}`), or choose another method.",
                 )
             if need not in STATISTICS and not need.startswith("annotation:"):
                 raise ConfigError(
