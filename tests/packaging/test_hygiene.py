@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from agentdistill.plugins import PluginRegistry
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("agentdistill", "plugins", "envs", "scripts")
 LONGEST = 400
@@ -60,9 +62,23 @@ def test_no_module_has_two_subjects() -> None:
     assert statistics.median(n for name, n in lengths.items() if not name.endswith("__init__.py")) <= 220
 
 
+ORDINARY = {
+    "adaptive", "append", "divergence", "env", "format", "full", "gold", "guided", "outcome", "outcomes", "progress",
+    "provenance", "prune", "quota", "scope", "score", "scored", "skills", "staleness", "stride", "switch", "truncated",
+    "uniform", "viewed", "window",
+}  # fmt: skip
+"""Names of methods that are words which anybody may use."""
+
+
 def test_the_core_knows_no_method_and_no_environment_by_name() -> None:
-    names = r"\b(tcod|sod|atod|alfworld|webshop|scienceworld|textworld)\b"
-    assert hits(names, sources("agentdistill"), re.IGNORECASE) == []
+    kinds = (
+        "loss", "step-weight", "token-weight", "advantage", "fusion", "surrogate", "curriculum", "filter", "reward",
+        "environment", "view", "selection", "context",
+    )  # fmt: skip
+    registry = PluginRegistry.load(third_party=False)
+    names = {name for kind in kinds for name in registry.names(kind)} - ORDINARY | {"tcod"}
+    pattern = r"(?<![\w-])(" + "|".join(map(re.escape, sorted(names))) + r")(?![\w-])"
+    assert len(names) > 60 and hits(pattern, sources("agentdistill"), re.IGNORECASE) == []
 
 
 def test_nothing_is_left_half_done() -> None:
