@@ -55,7 +55,7 @@ def first_rewards(test: SelfTest) -> list[str]:
     terms, played = Methods(config, test.parts.registry).rewards, copy.deepcopy(test.material.played)
     _, found = total_rewards(terms, played)
     said = ", ".join(f"{term.name} {found[f'reward/{term.name}']:.3g}" for term in terms)
-    return [f"rewards  {said}: mean of {len(played)} episodes that were cut short"]
+    return [f"check    rewards  {said}: mean of {len(played)} episodes that were cut short"]
 
 
 def preflight(parts: Parts) -> tuple[SelfCheck, list[str]]:

@@ -134,7 +134,7 @@ def test_rewards_are_asked_before_the_run_and_learn_nothing_from_it(make_test, t
     with chat_server(verdict) as server:
         parts = make_test(reward__url=server.url, **judge).parts
         lines = preflight(parts)[1]
-        assert any(line.startswith("rewards  mpo 0: mean of 2 episodes") for line in lines)
+        assert any(line.startswith("check    rewards  mpo 0: mean of 2 episodes") for line in lines)
         assert len(server.requests) == 3  # two episodes and a revision, which the run's judge knows nothing of
     assert parts.judges.state_dict()["mpo"]["batches"] == 0
     assert not any(step.info.get("annotations") for t in SelfTest(parts).material.played for step in t.steps)
