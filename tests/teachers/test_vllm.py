@@ -248,7 +248,7 @@ def test_a_model_that_is_not_served(server, loaded, episodes):
 
 def test_a_server_that_is_down_at_the_start(server, loaded, episodes):
     server.down = True
-    with pytest.raises(EndpointError, match=r"cannot be asked.*vllm serve MODEL") as caught:
+    with pytest.raises(EndpointError, match=r"cannot be asked.*vllm serve MODEL.*cache = \"only\"") as caught:
         teacher(server, loaded).check(episodes)
     assert server.url in str(caught.value)
 
