@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from chat_server import chat_server
 from identity.exceptions import UNABLE
+from identity.judge import verdict
 
 from agentdistill.plugins import PluginRegistry
 
@@ -18,6 +21,7 @@ KINDS = {
     "surrogate": "surrogate",
     "filter": "filter",
     "curriculum": "curriculum",
+    "reward": "reward",
 }
 """Kinds of methods, with the section that chooses one."""
 
@@ -38,6 +42,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "fusion": {**GROUPS, **EXACT, "advantage.type": "grpo"},
     "surrogate": {**GROUPS, "advantage.type": "grpo", "rollout.tasks_per_step": 24},
     "filter": {**GROUPS, **EXACT},
+    "reward": {**GROUPS, **EXACT, "rollout.tasks_per_step": 4, "advantage.type": "grpo"},  # beside the teacher, too
 }
 """What every method of a kind is tried with."""
 
@@ -50,10 +55,14 @@ WITH: dict[str, dict[str, Any]] = {
     "loss/uld": {"loss.sampled": 5.0},  # its page: alone it teaches how sure to be, and nothing to say
     "loss/uni-opd": {**GROUPS, "rollout.tasks_per_step": 16},
     "filter/outcomes": {"rollout.tasks_per_step": 24, "rollout.samples_per_task": 8},
+    "reward/overlong": {"reward.limit": 4, "reward.buffer": 2},
     "step-weight/sage": {"reward.type": "verdicts"},
     "surrogate/trrd": {"rollout.tasks_per_step": 48},  # its ratio clips what the teacher would not say
 }
 """What single methods need besides."""
+
+JUDGES = ("arbiter", "gate-judge", "llm-judge", "mpo", "pairwise-judge", "process-judge")
+"""Rewards that ask an endpoint."""
 
 
 def methods() -> list[tuple[str, str]]:
@@ -61,18 +70,29 @@ def methods() -> list[tuple[str, str]]:
     return [(kind, name) for kind in KINDS for name in registry.names(kind)]
 
 
-def recipe(kind: str, name: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Where the judges ask."""
+    with chat_server(verdict) as server:
+        yield server.url
+
+
+def recipe(kind: str, name: str, url: str = "") -> dict[str, Any]:
     """The overrides that put a method into the common recipe."""
-    return {**ALSO.get(kind, {}), **WITH.get(f"{kind}/{name}", {}), f"{KINDS[kind]}.type": name}
+    asked = {"reward.url": url, "reward.model": "judge"} if kind == "reward" and name in JUDGES else {}
+    return {**asked, **ALSO.get(kind, {}), **WITH.get(f"{kind}/{name}", {}), f"{KINDS[kind]}.type": name}
 
 
 @pytest.mark.slow  # two seconds each, some seventy methods
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("kind", "name"), methods())
-def test_a_method_learns_to_say_the_words(kind: str, name: str, seed: int, make_run) -> None:
+def test_a_method_learns_to_say_the_words(
+    kind: str, name: str, seed: int, make_run, endpoint, monkeypatch, tmp_path
+) -> None:
     if f"{kind}/{name}" in UNABLE:
         pytest.xfail(UNABLE[f"{kind}/{name}"])
-    result = make_run(recipe(kind, name), seed).train()
+    monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path / "cache"))
+    result = make_run(recipe(kind, name, endpoint), seed).train()
     assert result.before is not None and result.after is not None
     assert result.before.success.value < 0.85  # there was something to learn
     assert result.after.success.value >= LEARNED
