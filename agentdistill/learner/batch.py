@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agentdistill.errors import TrainingError
-from agentdistill.learner.facts import BatchExtras, episode_facts, overlap, token_roles, turn_values
+from agentdistill.learner.facts import BatchExtras, episode_facts, overlap, token_roles, turn_values, were_cut
 from agentdistill.learner.rows import RowMasks, broken, read_row, step_table
 from agentdistill.learner.statistics import EpisodeFacts, TokenRole, TokenStatistics, turn_columns
 from agentdistill.records import CONTEXT, LossRole, StopReason, TeacherScores, TokenRow, Trajectory
@@ -226,6 +226,7 @@ def assemble(
         group=facts.group[tokens.trajectory],
         success=facts.success[tokens.trajectory],
         reward=facts.reward[tokens.trajectory],
+        cut=were_cut(kept)[tokens.trajectory],
     )
     counts |= {
         "episodes/used": len(kept),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from agentdistill.errors import PluginError
 from agentdistill.learner.batch import LearnerBatch
+from agentdistill.learner.facts import were_cut
 from agentdistill.learner.heads import SplitModel
 from agentdistill.learner.kernels import sampled_logprobs
 from agentdistill.learner.micro import MicroBatch
@@ -72,6 +73,7 @@ def _statistics(batch: LearnerBatch, logprob: Tensor) -> TokenStatistics:
         group=batch.facts.group[at.trajectory],
         success=batch.facts.success[at.trajectory],
         reward=batch.facts.reward[at.trajectory],
+        cut=were_cut(batch.trajectories)[at.trajectory],
     )
 
 

@@ -103,6 +103,7 @@ class TokenStatistics:
             where both cut text in the same way.
         teacher_rest: float32 [N], at first tokens of spans the log-probability under the teacher of what it writes of
             the span after the first of its own tokens, nats; 0 where that is all.
+        cut: bool [N], the curriculum ended its episode: whether it would have been won is not known.
 
     Whoever makes one by hand may leave out everything after `teacher_entropy`: it is then unknown (NaN), text, of a
     response of its own length, a group of its own and of a lost episode.
@@ -129,6 +130,7 @@ class TokenStatistics:
     index: Tensor = _LATER
     span: Tensor = _LATER
     teacher_rest: Tensor = _LATER
+    cut: Tensor = _LATER
 
     def __post_init__(self) -> None:
         known = self.old_logprob
@@ -138,6 +140,7 @@ class TokenStatistics:
             "index": lambda: torch.arange(len(self.trajectory), device=self.trajectory.device),
             "group": self.trajectory.clone,
             "success": lambda: torch.zeros_like(self.trajectory, dtype=torch.bool),
+            "cut": lambda: torch.zeros_like(self.trajectory, dtype=torch.bool),
             "span": lambda: torch.zeros_like(self.trajectory),
             "teacher_rest": lambda: torch.zeros_like(known),
         }

@@ -19,6 +19,7 @@ class Episodes:
         length: float64 [E], trained tokens of each.
         score: float64 [E], mean log-probability per token under the behaviour policy.
         success: bool [E].
+        failure: bool [E]; episodes that the curriculum cut are neither.
         group: int64 [E], episodes of one task share a number.
     """
 
@@ -26,6 +27,7 @@ class Episodes:
     length: Tensor
     score: Tensor
     success: Tensor
+    failure: Tensor
     group: Tensor
 
     def spread(self, slope: Tensor) -> Tensor:
@@ -50,4 +52,5 @@ def episodes(tokens: TokenStatistics) -> Episodes:
     first = torch.full((len(names),), len(tokens), device=names.device).scatter_reduce(
         0, of_token, torch.arange(len(tokens), device=names.device), "amin"
     )
-    return Episodes(of_token, length, score, tokens.success[first], tokens.group[first])
+    won, cut = tokens.success[first], tokens.cut[first]
+    return Episodes(of_token, length, score, won & ~cut, ~won & ~cut, tokens.group[first])

@@ -7,8 +7,8 @@
 
 The teacher's opinion of an episode need not agree with its outcome; where it does not, the shift makes it agree by
 exactly the margin and leaves everything between the tokens of an episode as it was. Tasks that all episodes won, or
-none, have no margin and are untouched, and so are tasks with one episode. Episodes that the curriculum cut count as
-lost: calibrate full episodes only.
+none, have no margin and are untouched, and so are episodes that the curriculum cut: nobody knows whether they would
+have been won. A run with one episode of each task is refused.
 
 stat is the mean, or "worst": the least of the won against the greatest of the lost, after which every won episode is
 above every lost one. At teacher = student every margin is 0 and below delta: the advantage is not zero there, won and
@@ -81,13 +81,13 @@ class UniOpdLoss:
         value = gap.new_zeros(episodes).scatter_add_(0, owner, gap)
         value = value / length
         task = group.new_zeros(episodes).scatter_(0, owner, group)
-        won = tokens.success.new_zeros(episodes).scatter_(0, owner, tokens.success)
-        high = self._statistic(value, task, won, tasks, "amin")
-        low = self._statistic(value, task, ~won, tasks, "amax")
+        won, cut = (x.new_zeros(episodes).scatter_(0, owner, x) for x in (tokens.success, tokens.cut))
+        high = self._statistic(value, task, won & ~cut, tasks, "amin")
+        low = self._statistic(value, task, ~won & ~cut, tasks, "amax")
         missing = (self.config.margin - (high - low)).clamp(min=0.0)
         missing = torch.where(missing.isfinite(), missing, torch.zeros_like(missing))[group]  # NaN: a class is empty
         up = {"both": 0.5, "up": 1.0, "down": 0.0}[self.config.side]
-        return torch.where(tokens.success, up * missing, (up - 1.0) * missing)
+        return torch.where(tokens.success, up * missing, (up - 1.0) * missing).masked_fill(tokens.cut, 0.0)
 
     def _statistic(self, value: Tensor, task: Tensor, member: Tensor, tasks: int, worst: str) -> Tensor:
         """The class's statistic for each task, NaN where it has no episode."""

@@ -11,7 +11,7 @@ tau for a failure, spread over the episode's tokens.
 
 `agentdistill imitate` with this [loss] contrasts stored episodes (a teacher's, an earlier student's);
 `agentdistill train` the student's own of the batch, as an advantage; the teacher it needs is not asked anything. Tasks
-whose episodes in the batch all succeed or all fail teach nothing.
+whose episodes in the batch all succeed or all fail teach nothing, and nor do episodes that the curriculum cut.
 
 Differs from the paper: only the contrast is taken; its discriminator's weights and self-consistency filter are not in
 it. Exact under `reduction = "token-mean"`. Proofs: the learner's gradient is that of the formula by automatic
@@ -47,7 +47,7 @@ class ContrastConfig(PluginConfig):
 def contrast_advantage(tokens: TokenStatistics, config: ContrastConfig) -> Tensor:
     """float32 [N]; 0 for tasks without both a success and a failure."""
     found, tau = episodes(tokens), config.temperature
-    rivals = (found.group[:, None] == found.group[None]) & found.success[:, None] & ~found.success[None]
+    rivals = (found.group[:, None] == found.group[None]) & found.success[:, None] & found.failure[None]
     judged = rivals.any(1)
     # Row i: success i against itself (column E) and the failures of its task.
     own = found.score[:, None]

@@ -11,10 +11,12 @@ counts by exp(focus mean log pi): those the student finds likely count more (an 
 (`demonstrations.source`), after a first stage of plain imitation. `agentdistill train` does the same with the student's
 own episodes of the batch, through PPO's clip, which bounds the push; the teacher it needs is not asked anything.
 
+Episodes that the curriculum cut are neither: nobody knows whether they would have been won.
+
 Differs from the paper: the means are those of a batch, which need not have as many failures as successes. The length
 is the episode's number of trained tokens, exact under `reduction = "token-mean"`. Proofs: the learner's gradient is
 that of the formula by automatic differentiation, for both ways, on a real model too; ratio of gradients; alpha = 0;
-length. No teacher is in it, so it is not zero at teacher = student.
+length; cut episodes. No teacher is in it, so it is not zero at teacher = student.
 """
 
 from __future__ import annotations
@@ -47,8 +49,7 @@ class RediConfig(PluginConfig):
 def redi_advantage(tokens: TokenStatistics, config: RediConfig) -> Tensor:
     """float32 [N]; positive for successes, negative for failures, 0 for a side that has no episode."""
     found = episodes(tokens)
-    good = found.success.double()
-    bad = 1.0 - good
+    good, bad = found.success.double(), found.failure.double()
     focus = torch.exp(config.focus * found.score)
     slope = config.alpha * bad * focus / bad.sum().clamp(min=1.0) - good / good.sum().clamp(min=1.0)
     return found.spread(slope)

@@ -22,7 +22,7 @@ from agentdistill.learner.facts import BatchExtras, task_groups
 from agentdistill.learner.learner import Learner
 from agentdistill.learner.settings import LearnerSettings
 from agentdistill.plugins import PluginRegistry
-from agentdistill.records import TeacherScores
+from agentdistill.records import StopReason, TeacherScores
 from agentdistill.training.rewarded import RewardedBatch
 
 VOCABULARY = 24
@@ -30,6 +30,8 @@ TURNS = [(4, 3), (2, 5), (3, 1), (2, 4)]
 SIZES = (3, 2, 4, 1, 2, 3)
 WON = (True, False, True, False, False, True)
 PER_TASK = 3
+CUT = 3
+"""An episode that the curriculum ended."""
 
 
 @dataclass
@@ -79,6 +81,11 @@ class Token:
         return WON[self.episode]
 
     @property
+    def cut(self) -> bool:
+        """Whether the curriculum ended its episode."""
+        return self.episode == CUT
+
+    @property
     def task(self) -> int:
         """The task of its episode."""
         return self.episode // PER_TASK
@@ -98,6 +105,8 @@ class Batch:
             key = f"task {number // PER_TASK}"
             episode = make_episode(self.model, TURNS[:size], seed=number, vocab=VOCABULARY, key=key, noise=0.4)
             episode.success = WON[number]
+            if number == CUT:
+                episode.stop = StopReason.HORIZON
             for step in episode.steps:
                 step.observation = f"room {step.index * (number + 1) % 3}"
                 step.info["annotations"] = {"judge": float(rng.integers(0, 3)) / 2}

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 from formula_parts import clipped, drift, episode, mean, scaled, turn, turns_of
-from naive_batch import PER_TASK, SIZES, WON, Batch, Token
+from naive_batch import CUT, PER_TASK, SIZES, WON, Batch, Token
 
 pytestmark = pytest.mark.oracle
 
 OPD = {"type": "opd"}
-TASKS = [range(0, PER_TASK), range(PER_TASK, 2 * PER_TASK)]
+TASKS = [[e for e in range(len(SIZES)) if e // PER_TASK == task and e != CUT] for task in (0, 1)]
+"""Episodes that are compared: of one that the curriculum cut nothing is known, and its advantage is 0."""
 
 
-def by_episode(values: list[float]) -> list[list[float]]:
-    return [[value] * size for value, size in zip(values, SIZES, strict=True)]
+def by_episode(values: dict[int, float]) -> list[list[float]]:
+    return [[values.get(number, 0.0)] * size for number, size in enumerate(SIZES)]
 
 
 def deviations(values: list[float], std: bool) -> list[float]:
@@ -32,12 +33,13 @@ def deviations(values: list[float], std: bool) -> list[float]:
 
 def grpo(batch: Batch, std: bool) -> list[list[float]]:
     total = [float(r.sum()) for r in batch.rewards]
-    return by_episode([a for task in TASKS for a in deviations([total[i] for i in task], std)])
+    compared = [dict(zip(task, deviations([total[i] for i in task], std), strict=True)) for task in TASKS]
+    return by_episode({i: a for task in compared for i, a in task.items()})
 
 
 def rloo(batch: Batch) -> list[list[float]]:
     total = [float(r.sum()) for r in batch.rewards]
-    return by_episode([total[i] - mean(total[j] for j in task if j != i) for task in TASKS for i in task])
+    return by_episode({i: total[i] - mean(total[j] for j in task if j != i) for task in TASKS for i in task})
 
 
 def gigpo(batch: Batch, std: bool, episodes: float) -> list[list[float]]:

@@ -247,10 +247,10 @@ def test_calibrated_margins(batch, agree, side: str) -> None:
     value = {t.episode: mean(x.gap for x in episode(tokens, t)) for t in tokens}
     total = torch.zeros((), dtype=torch.float64)
     for t in tokens:
-        rivals = {x.episode: x.won for x in tokens if x.task == t.task}
+        rivals = {x.episode: x.won for x in tokens if x.task == t.task and not x.cut}
         high, low = (mean(value[e] for e, won in rivals.items() if won == side_) for side_ in (True, False))
         missing = max(0.0, 1.5 - (high - low))
-        shift = missing * {"up": t.won, "down": t.won - 1.0, "both": 0.5 if t.won else -0.5}[side]
+        shift = 0.0 if t.cut else missing * {"up": t.won, "down": t.won - 1.0, "both": 0.5 if t.won else -0.5}[side]
         total = total + clipped(t, t.gap + shift) / len(tokens)
     agree(batch.learned({"type": "uni-opd", "margin": 1.5, "side": side}), total)
 
@@ -263,7 +263,7 @@ def mean_log_probabilities(tokens: list[Token]) -> dict[int, Tensor]:
 def test_negatives_and_contrast_are_learned_from_the_policy_that_played(batch) -> None:
     """REDI and the contrast take their slopes at the behaviour policy, through PPO's clip."""
     tokens = batch.tokens()
-    old = {t.episode: mean(x.old for x in episode(tokens, t)) for t in tokens}
+    old = {t.episode: mean(x.old for x in episode(tokens, t)) for t in tokens if not t.cut}
     won = {t.episode: t.won for t in tokens}
     score = {e: torch.tensor(s, dtype=torch.float64, requires_grad=True) for e, s in old.items()}
     good, bad = ([score[e] for e in score if won[e] == side] for side in (True, False))
@@ -277,7 +277,8 @@ def test_negatives_and_contrast_are_learned_from_the_policy_that_played(batch) -
     for name, formula in (("redi", redi), ("qcrd", contrast / len(good))):
         slopes = dict(zip(score, torch.autograd.grad(formula, list(score.values()), retain_graph=True), strict=True))
         told = batch.tokens()
-        total = sum(clipped(t, -float(slopes[t.episode]) / len(episode(told, t)) * len(told)) for t in told)
+        told_of = [t for t in told if not t.cut]
+        total = sum(clipped(t, -float(slopes[t.episode]) / len(episode(told, t)) * len(told)) for t in told_of)
         value, gradient = batch.expected(total / len(told))
         learned = batch.learned({"type": name})
         assert float((learned[1] - gradient).norm()) <= 1e-6 * float(gradient.norm())
