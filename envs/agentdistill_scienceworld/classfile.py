@@ -54,7 +54,6 @@ class ClassFile:
         self._texts: dict[int, str] = {}
         self._end = self._read_constants(data)
         self._added = b""
-        self.this = _u2(data, self._end + 2)
         self._fields_at = self._end + 8 + 2 * _u2(data, self._end + 6)
         self._methods_at, self.fields = self._members(data, self._fields_at)
         end, self.methods = self._members(data, self._methods_at)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from agentdistill_teachers.mixing import Float64
 
 
 class RecentLoss:
