@@ -51,9 +51,12 @@ def test_a_rewarded_run_resumes_as_if_nothing_had_happened(make_run) -> None:
 
 
 def test_what_methods_ask_for_is_there(make_run) -> None:
-    make_run(token_weight__type="toy_judges:everything_known", reward__type="toy_judges:Judge", optim__steps=2).train()
+    known = make_run(token_weight__type="toy_judges:everything_known", reward__type="toy_judges:Judge", optim__steps=2)
+    known.train()
+    assert [m["weight/token_mean"] for m in metrics_of(known)] == [2.0] * 2  # it was asked
     run = make_run("judged", **{**REWARDED, "reward.type": "toy_judges:Judge"}, step_weight__type="toy_judges:judged")
     run.train()
+    assert [m["weight/step_mean"] for m in metrics_of(run)] == [2.0] * 6
 
 
 def test_filters_leave_turns_out_and_say_how_many(make_run) -> None:

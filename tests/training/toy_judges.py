@@ -58,12 +58,12 @@ def everything_known(tokens, config):
     assert all(bool(torch.isfinite(t).all()) for t in (*known, tokens.reference_logprob))
     assert bool((tokens.old_entropy >= 0).all()) and bool((tokens.teacher_confidence <= 1).all())
     assert int(tokens.role.max()) > 0
-    return torch.ones(len(tokens))
+    return torch.full((len(tokens),), 2.0)
 
 
 @requires("annotation:judge")
 def judged(steps, config):
-    return steps.annotations["judge"].nan_to_num(1.0)
+    return 2.0 * steps.annotations["judge"].nan_to_num(1.0)
 
 
 class Growing(FusionBase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from played_corridors import APPEND, RENDERER, corridors, student, text
+from played_corridors import APPEND, RENDERER, corridors, text
 from rollout.toy_world import lost, right
 
 from agentdistill.errors import ConfigError, DataError
@@ -261,7 +261,6 @@ def test_the_conformance_kit_tries_views():
 
 def test_words_reach_the_teachers_prompts():
     (trajectory,) = corridors(keys=("0",), expert=True)
-    assert student().tokenizer is not None
     shown = Opsd(OpsdConfig(advice="Do: {action}")).show([trajectory])[0]
     whole = rows_of(trajectory, shown)
     assert whole.count("Do: ahead") == 3 and whole.count("Do: open") == 1
