@@ -1,4 +1,4 @@
-"""Measures what a teacher teaches of which only the words are known: SOPD against the start, and against imitation.
+"""Measures what a teacher teaches of which only the words are known, in three ways.
 
     python scripts/study_blackbox.py --url http://localhost:8000/v1 --output runs/blackbox [--seeds 0 1 2] [--report]
 
@@ -7,8 +7,9 @@ The endpoint is any OpenAI-compatible chat server of the teacher; with vLLM, for
     vllm serve envs/agentdistill_alfworld/starters/teacher --served-model-name starter-teacher --max-model-len 2048
 
 `sopd` is the recipe `tcod-alfworld starter blackbox-alfworld`: the student plays, the endpoint writes its own turn at
-every state, and these turns are imitated (arXiv 2608.16333). `imitation` is the control, what has always been done with
-such teachers: the endpoint plays games by itself, and the turns of the games it won are imitated for as many steps.
+every state, and these turns are imitated (arXiv 2608.16333). `guided` lets the endpoint play half of the turns in the
+student's place, and imitates those. `imitation` is the control, what has always been done with such teachers: the
+endpoint plays games by itself, and the turns of the games it won are imitated for as many steps.
 Everything else is the same: student, steps, learning rate, turns in a batch as far as episodes are as long, games,
 seed.
 Students are evaluated alone and greedily; differences are paired by game, Newcombe's interval and the exact test.
@@ -60,17 +61,28 @@ def shared(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     }
 
 
-def sopd(options: argparse.Namespace, seed: int, folder: Path) -> None:
-    """The student's states, the endpoint's words."""
+def taught(options: argparse.Namespace, seed: int, folder: Path, **curriculum: Any) -> None:
+    """A run whose only teacher is the endpoint's words."""
     endpoint = {"url": options.url, "model": options.model, "max_tokens": 16, "served_as": "study", **PRICES}
     teacher = {f"teacher.{key}": value for key, value in endpoint.items()}
-    teacher |= {"curriculum.horizon": options.horizon} if options.horizon else {}
+    own = {f"curriculum.{key}": value for key, value in curriculum.items()}
     recipe = ("train", "tcod-alfworld", "starter", "blackbox-alfworld", "--output", str(folder))
-    run(*recipe, **shared(options, seed), **teacher)
+    run(*recipe, **shared(options, seed), **teacher, **own)
+
+
+def sopd(options: argparse.Namespace, seed: int, folder: Path) -> None:
+    """The student's states, the endpoint's words."""
+    taught(options, seed, folder, **({"horizon": options.horizon} if options.horizon else {}))
+
+
+def guided(options: argparse.Namespace, seed: int, folder: Path) -> None:
+    """States that both lead to: the endpoint plays half of the turns, and these are imitated."""
+    window = {"start": 6, "every": 4, "maximum": 15}
+    taught(options, seed, folder, type="guided", first_share=0.5, last_share=0.5, **window)
 
 
 def imitation(options: argparse.Namespace, seed: int, folder: Path) -> None:
-    """The endpoint's states, the endpoint's words."""
+    """The endpoint's own states and words."""
     store = options.output / f"played-{seed}"
     if not store.exists():
         # Greedy, as it is asked by `sopd`; as many episodes as that one's students play.
@@ -83,7 +95,7 @@ def imitation(options: argparse.Namespace, seed: int, folder: Path) -> None:
     run("sft", "starter", "--data", str(store), "--output", str(folder), **shared(options, seed))
 
 
-ARMS = {"sopd": sopd, "imitation": imitation}
+ARMS = {"sopd": sopd, "guided": guided, "imitation": imitation}
 
 
 def report(options: argparse.Namespace) -> str:
@@ -112,8 +124,8 @@ def report(options: argparse.Namespace) -> str:
                 str(before.success),
                 str(after.success),
                 f"{difference.value:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}], {p_text(gain.p_value)}",
-                " / ".join(asked) if arm == "sopd" else "-",
-                f"{totals.get('teacher_cost_usd', 0.0):.2f}" if arm == "sopd" else "-",
+                " / ".join(asked) if arm != "imitation" else "-",
+                f"{totals.get('teacher_cost_usd', 0.0):.2f}" if arm != "imitation" else "-",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
