@@ -161,6 +161,7 @@ class Methods:
             "reward": bool(self.config.reward),
             "advantage": self.config.advantage is not None,
             "groups": self.config.rollout.samples_per_task > 1,
+            "scores": self.config.loss is not None,
             **{f"annotation:{name}": True for name in self._annotations()},
         }
         for need, who in asked.items():
@@ -176,17 +177,23 @@ class Methods:
                     "rollout.samples_per_task is 1: a group of one says nothing.",
                     "Set rollout.samples_per_task to 2 or more, e.g. 8 with fewer rollout.tasks_per_step.",
                 )
+            if need == "scores" and not given[need]:
+                raise ConfigError(
+                    f"{who} looks at the teacher's scores, and the recipe has no [loss].",
+                    "Without a loss no teacher is asked.",
+                    "Add one (see `agentdistill plugins list --kind loss`), or choose other options or another method.",
+                )
             if need in ("reward", "advantage") and not given[need]:
                 raise ConfigError(
                     f"{who} needs rewards, and the recipe has no [{need}].",
                     "It looks at what an episode is worth.",
                     f"Add it (see `agentdistill plugins list --kind {need}`), or choose another method.",
                 )
-            if need not in STATISTICS and not need.startswith("annotation:"):
+            if need not in STATISTICS and need != "scores" and not need.startswith("annotation:"):
                 raise ConfigError(
                     f"{who} needs `{need}`, which is no statistic of the learner.", "", "Mend the plugin."
                 )
-        return frozenset(asked)
+        return frozenset(asked) - {"scores"}
 
     def check(self) -> None:
         """Makes the methods and compares what they need, before anything is loaded.

@@ -68,6 +68,9 @@ def coverage(batch: ScoredBatch, config: CoverageConfig) -> Keep:
     return kept
 
 
+coverage.needs = lambda config: frozenset({"scores"} if config.rank == "gap" else ())  # type: ignore[attr-defined]
+
+
 def _gap(trajectory: Trajectory, place: int, scores: Sequence[TeacherScores]) -> float | None:
     """sum_j (log pi_old - log pi_T) of a turn, or None without a usable token."""
     step = trajectory.steps[place]

@@ -100,6 +100,9 @@ def quota(batch: ScoredBatch, config: QuotaConfig) -> Keep:
     return kept
 
 
+quota.needs = lambda config: frozenset({"scores"} if config.at_most or config.at_least else ())  # type: ignore[attr-defined]
+
+
 def _turns(
     batch: ScoredBatch, config: QuotaConfig, number: int, trajectory: Trajectory
 ) -> list[tuple[int, int, str, int]]:

@@ -7,9 +7,11 @@ import pytest
 from made_episodes import make_episode, random_scores
 from made_rewarded import scored
 
-from agentdistill.errors import TrainingError
+from agentdistill.config.load import load_config
+from agentdistill.errors import ConfigError, TrainingError
 from agentdistill.plugins import PluginRegistry
 from agentdistill.records import LossRole, TeacherScores
+from agentdistill.training.methods import Methods
 from agentdistill.training.rewarded import filtered
 from agentdistill_filters.coverage import CoverageConfig, coverage
 
@@ -101,3 +103,26 @@ def test_every_filter_survives_nothing_and_single_turns(name):
     episodes = [make_episode(turns=[(3, 2)]), make_episode(turns=[], seed=1)]
     kept = choose(scored(episodes, random_scores(episodes)))
     assert [k.tolist() for k in kept] == [[True], []] and all(k.dtype == np.bool_ for k in kept)
+
+
+@pytest.mark.parametrize(
+    ("options", "asks"),
+    [
+        ({"filter.type": "coverage"}, True),
+        ({"filter.type": "coverage", "filter.rank": "first"}, False),
+        ({"filter.type": "quota"}, False),
+        ({"filter.type": "quota", "filter.at_most": {"teacher": 0.5}}, True),
+    ],
+)
+def test_a_filter_that_looks_at_scores_is_refused_at_start_where_nobody_scores(options, asks):
+    registry = PluginRegistry.load(third_party=False)
+
+    def needs(**more):
+        return Methods(load_config([], {**options, **more}, registry=registry).config, registry).needs
+
+    assert needs(**{"loss.type": "opd"}) == frozenset()
+    if asks:
+        with pytest.raises(ConfigError, match="looks at the teacher's scores, and the recipe has no"):
+            needs()
+    else:
+        assert needs() == frozenset()
