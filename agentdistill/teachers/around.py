@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agentdistill.records import ScoreRequest
 from agentdistill.teachers import optional
 from agentdistill.teachers.base import ScoresOnly, Teacher
 
@@ -37,6 +38,10 @@ class Around(ScoresOnly):
     def metrics(self) -> Mapping[str, float]:
         """The numbers of the teacher inside."""
         return optional.own_metrics(self.inner)
+
+    def expect(self, request: ScoreRequest) -> None:
+        """The teacher inside will be asked as much."""
+        optional.tell_request(self.inner, request)
 
     def after_step(self, step: int) -> None:
         """The student has moved."""

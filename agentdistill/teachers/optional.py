@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentdistill.records import Trajectory
+from agentdistill.records import ScoreRequest, Trajectory
 
 if TYPE_CHECKING:
     from agentdistill.conversation.base import ContextPolicy
@@ -49,6 +49,10 @@ class OptionalTeacher(Protocol):
 
     def guide(self, context: ContextPolicy, renderer: ChatRenderer) -> Guide:
         """Who plays this teacher's turns, in the place of a model from `policy` (capability "act")."""
+        ...
+
+    def expect(self, request: ScoreRequest) -> None:
+        """Hears what the run will ask of it, before it is checked; the last word holds."""
         ...
 
     def check(self, trajectories: Sequence[Trajectory]) -> Sequence[str]:
@@ -121,6 +125,13 @@ def restore_teacher(teacher: Teacher | None, state: Mapping[str, Any]) -> None:
     own = getattr(teacher, "load_state_dict", None)
     if own is not None:
         own(state)
+
+
+def tell_request(teacher: Teacher, request: ScoreRequest) -> None:
+    """Tells a teacher what it will be asked; nothing without `expect`."""
+    own = getattr(teacher, "expect", None)
+    if own is not None:
+        own(request)
 
 
 def check_teacher(teacher: Teacher, trajectories: Sequence[Trajectory]) -> list[str]:

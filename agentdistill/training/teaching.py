@@ -8,6 +8,7 @@ from agentdistill.errors import ConfigError
 from agentdistill.records import Actor, ScoreRequest
 from agentdistill.rollout.guide import ExpertGuide, Guide, ModelGuide
 from agentdistill.scorecache.setup import with_cache
+from agentdistill.teachers.optional import tell_request
 from agentdistill.teachers.selfcheck import check_same_tokenizer
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def make_teacher(
 
 
 def check_request(request: ScoreRequest, teacher: Teacher, type_name: str, who: str) -> None:
-    """Makes sure that a teacher can answer.
+    """Makes sure that a teacher can answer, and tells it what it will be asked.
 
     Args:
         request: what is asked of it.
@@ -77,6 +78,7 @@ def check_request(request: ScoreRequest, teacher: Teacher, type_name: str, who: 
             f"The teacher `{type_name}` can give: {', '.join(sorted(teacher.capabilities))}.",
             "Choose another teacher, or another support of the loss.",
         )
+    tell_request(teacher, request)
 
 
 def make_guides(

@@ -18,6 +18,7 @@ from agentdistill.teachers.optional import (
     own_metrics,
     restore_teacher,
     teacher_state,
+    tell_request,
 )
 from agentdistill_teachers.members import speaking_of
 
@@ -105,6 +106,11 @@ class Several:
         for name, teacher in self.teachers.items():
             with speaking_of(name):
                 follow_student(teacher, step)
+
+    def expect(self, request: ScoreRequest) -> None:
+        """Tells those that score."""
+        for name in self.scorers:
+            tell_request(self.teachers[name], request)
 
     def check(self, trajectories: Sequence[Trajectory]) -> list[str]:
         """The checks of every member."""

@@ -95,6 +95,7 @@ class VllmTeacher(ScoresOnly):
         self._student, self._reference = student, check_model
         self._known_as = frozenset() if check_model is None else frozenset({check_model.fingerprint})
         self.rows = ServedRows(config, tokenizer or (student.tokenizer if student is not None else None))
+        self._expected = 1
         self._gaps: list[float] = []
         self._reported: dict[str, float] = {}
 
@@ -137,6 +138,10 @@ class VllmTeacher(ScoresOnly):
         flat = iter(scores)
         return [[next(flat) for _ in trajectory.rows] for trajectory in trajectories]
 
+    def expect(self, request: ScoreRequest) -> None:
+        """Takes the number of most likely tokens into the checks: a server has a limit."""
+        self._expected = max(1, self._top_k(request))
+
     def check(self, trajectories: Sequence[Trajectory]) -> list[str]:
         """Who is served, whether ids mean the same, and whether scores are repeatable and those of `check_model`.
 
@@ -148,7 +153,7 @@ class VllmTeacher(ScoresOnly):
         lines = [f"{self.config.url} serves {served}{limit} · fingerprint {self.fingerprint}"]
         if self.tokenizer is None and self._student is not None:
             lines.append(compare_tokens(self.rows.client, served.name, self._student.tokenizer))
-        lines += check_scores(self, trajectories, self.config.tolerance, self._reference)
+        lines += check_scores(self, trajectories, self._expected, self.config.tolerance, self._reference)
         self._reference = None  # it was needed once and is large
         self.metrics()  # what the checks cost is not the first step's
         return lines

@@ -153,13 +153,14 @@ def _differ(example: str) -> TokenizationError:
 
 
 def check_scores(
-    teacher: Any, trajectories: Sequence[Trajectory], tolerance: float, reference: LoadedModel | None
+    teacher: Any, trajectories: Sequence[Trajectory], top_k: int, tolerance: float, reference: LoadedModel | None
 ) -> list[str]:
     """Scores a few rows twice, in another order and company, and compares them with those of a model in this process.
 
     Args:
         teacher: the served teacher.
         trajectories: a few episodes of the student.
+        top_k: most likely tokens that the run will ask for, at least 1.
         tolerance: largest difference allowed, nats.
         reference: the served model, loaded here; None compares with nothing.
 
@@ -173,8 +174,8 @@ def check_scores(
     at = [teacher.positions(row) for row in rows]
     if not rows:
         return []
-    once = _sampled(teacher.rows.ask(rows, at, 1))
-    again = _sampled(teacher.rows.ask(rows[::-1], at[::-1], 1))[::-1]
+    once = _sampled(teacher.rows.ask(rows, at, top_k))
+    again = _sampled(teacher.rows.ask(rows[::-1], at[::-1], top_k))[::-1]
     tokens = sum(map(len, at))
     gap = _agree(once, again, tolerance, "when it is asked again")
     lines = [f"{tokens:,} tokens of {len(rows)} rows scored twice, in another order: |Δ| {gap:.0e} ok"]

@@ -82,7 +82,7 @@ def test_a_run_that_stopped_is_resumed_to_the_same_end(make_run, server):
     assert 0 < done < 4
     server.down = False
     first, server.model = server.model, tiny_model(3, hidden=32)
-    with pytest.raises(TeacherOutage, match="Another model is served at .* than when the run began"):
+    with pytest.raises(TeacherOutage, match=r"Another model is served at .* than when the run began"):
         make_run("stopped", teacher__patience=0.2, run__resume=True).train()
     server.model = first
     # A resumed run is the same run, so its patience is the same, too.
@@ -115,6 +115,16 @@ def test_too_many_skipped_rows_stop_the_run(make_run, server):
     server.on_completion = nearly_always
     with pytest.raises(TrainingError, match="no score for"):
         run.train()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_server_that_lists_too_few_tokens_stops_the_run_before_it_begins(make_run, server, nested):
+    inside = {"type": "route", "default": "one", "members": {"one": {"type": "vllm", "url": server.url}}}
+    more = {"teacher": inside} if nested else {}
+    run = make_run("never", **more, loss__support="teacher-topk", loss__k=32)
+    with pytest.raises(EndpointError, match=r"greater than max allowed: 20 .*--max-logprobs 32 or more"):
+        run.train()
+    assert not run.directory.exists()
 
 
 def test_a_server_that_is_down_stops_the_run_before_it_begins(make_run, server):
