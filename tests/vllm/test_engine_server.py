@@ -118,7 +118,8 @@ RECIPE = {
 @pytest.mark.timeout(1800)  # two servers, one after the other
 def test_a_run_samples_from_its_own_server_and_survives_its_end(registry, tmp_path: Path):
     """Two steps, then the server is killed: the run stops with its checkpoint, and goes on with another server."""
-    engine = {"type": "vllm", "python": str(vllm_python()), "options": OWN}
+    folder = tmp_path / "weights"
+    engine = {"type": "vllm", "python": str(vllm_python()), "folder": str(folder), "options": OWN}
     values = {**RECIPE, "engine": engine, "run.directory": str(tmp_path / "run")}
 
     def make(**more) -> Run:
@@ -157,6 +158,7 @@ def test_a_run_samples_from_its_own_server_and_survives_its_end(registry, tmp_pa
         assert [one["step"] for one in steps[2:]] == [3, 4]
         assert "ended" in second.parts.engine._backend._gone(), "the server ends with the run"
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
+    assert len(logs := list(folder.glob("vllm-*.log"))) == 2 and all(log.stat().st_size for log in logs)
 
 
 def test_an_export_is_loaded_by_vllm_and_answers_there_as_here(registry, tmp_path: Path, monkeypatch):
