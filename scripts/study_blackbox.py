@@ -1,4 +1,4 @@
-"""Measures what a teacher teaches of which only the words are known, in three ways.
+"""Measures what a teacher teaches of which only the words are known, in two ways.
 
     python scripts/study_blackbox.py --url http://localhost:8000/v1 --output runs/blackbox [--seeds 0 1 2] [--report]
 
@@ -8,10 +8,7 @@ The endpoint is any OpenAI-compatible chat server of the teacher; with vLLM, for
 
 `sopd` is the recipe `tcod-alfworld starter blackbox-alfworld`: the student plays, the endpoint writes its own turn at
 every state, and these turns are imitated (arXiv 2608.16333). `guided` lets the endpoint play half of the turns in the
-student's place, and imitates those. `imitation` is the control, what has always been done with such teachers: the
-endpoint plays games by itself, and the turns of the games it won are imitated for as many steps.
-Everything else is the same: student, steps, learning rate, turns in a batch as far as episodes are as long, games,
-seed.
+student's place, and imitates those. Everything else is the same: student, steps, learning rate, episodes, seed.
 Students are evaluated alone and greedily; differences are paired by game, Newcombe's interval and the exact test.
 
 A run that has finished is not run again, and answers are cached, so a second call costs nothing; --report only prints.
@@ -41,7 +38,8 @@ def run(*command: str, **values: Any) -> None:
 
 
 def shared(options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """What every run of a seed has in common."""
+    """What every run of a seed has in common; Muon and two updates a batch move this student in few steps."""
+    muon = options.optimizer == "muon"
     return {
         "run.seed": seed,
         "run.checkpoint_every": 0,
@@ -52,9 +50,9 @@ def shared(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         "optim.lr": options.lr,
         "optim.reduction": "turn-mean",
         "optim.schedule": "linear",
-        "optim.optimizer": "muon",  # with two updates a batch: what moves this student in few steps
-        "optim.minibatches": 2,
-        "optim.betas": "[0.9, 0.98]",
+        "optim.optimizer": options.optimizer,
+        "optim.minibatches": 2 if muon else 1,
+        "optim.betas": "[0.9, 0.98]" if muon else "[0.9, 0.999]",
         "rollout.tasks_per_step": options.episodes,
         "eval.panel": options.panel,
         "eval.limit": options.limit,
@@ -81,21 +79,7 @@ def guided(options: argparse.Namespace, seed: int, folder: Path) -> None:
     taught(options, seed, folder, type="guided", first_share=0.5, last_share=0.5, **window)
 
 
-def imitation(options: argparse.Namespace, seed: int, folder: Path) -> None:
-    """The endpoint's own states and words."""
-    store = options.output / f"played-{seed}"
-    if not store.exists():
-        # Greedy, as it is asked by `sopd`; as many episodes as that one's students play.
-        run(
-            "collect", "starter", "--agent", "student", "--output", str(store), "--episodes",
-            str(options.steps * options.episodes),
-            **{"engine.type": "endpoint", "engine.url": options.url, "engine.model": options.model},
-            **{"student.model": options.student, "env.generated.train": options.games, "rollout.temperature": 0.0},
-        )  # fmt: skip
-    run("sft", "starter", "--data", str(store), "--output", str(folder), **shared(options, seed))
-
-
-ARMS = {"sopd": sopd, "guided": guided, "imitation": imitation}
+ARMS = {"sopd": sopd, "guided": guided}
 
 
 def report(options: argparse.Namespace) -> str:
@@ -124,8 +108,8 @@ def report(options: argparse.Namespace) -> str:
                 str(before.success),
                 str(after.success),
                 f"{difference.value:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}], {p_text(gain.p_value)}",
-                " / ".join(asked) if arm != "imitation" else "-",
-                f"{totals.get('teacher_cost_usd', 0.0):.2f}" if arm != "imitation" else "-",
+                " / ".join(asked),
+                f"{totals['teacher_cost_usd']:.2f}",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -146,6 +130,7 @@ def main() -> None:
     parser.add_argument(
         "--horizon", type=int, default=10, help="turns of an episode that `sopd` plays; 0 plays it whole"
     )
+    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--panel", default="alfworld/generated-unseen")
     parser.add_argument("--limit", type=int, default=100)
