@@ -45,6 +45,8 @@ COMPANIONS = {
     "reward": GRPO + SIBLINGS,
     "filter/outcomes": GRPO + OUTCOME,
     "filter/balance": SIBLINGS,
+    "loss/qcrd": SIBLINGS,
+    "loss/uni-opd": SIBLINGS,
     "curriculum/pope": SIBLINGS,
     "step-weight/sage": """
 [reward]

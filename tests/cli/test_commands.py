@@ -174,7 +174,7 @@ def test_a_local_module_works_at_once(run, install):
         "def agentdistill_register_step_weights(register): register('recency', 'local_weight:f')\n"
         "def f(steps, config): return steps.mask.float()\n"
     )
-    Path("mine.toml").write_text(RECIPE.replace("toy_loss:Loss", "local_weight:f"))
+    Path("mine.toml").write_text(RECIPE.replace("toy_loss:Loss", "opd"))
     outcome = run("train", "mine.toml", "-p", "local_weight", "--step_weight.type", "recency", "--dry-run")
     assert outcome.code == 0, outcome.err
     assert tomllib.loads(outcome.out)["run"]["plugins"] == ["local_weight"]
