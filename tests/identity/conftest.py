@@ -55,29 +55,27 @@ def registry() -> PluginRegistry:
     return PluginRegistry.load([PLUGIN])
 
 
+def pupil(folder: Path, base: dict[str, Any], plugin: str, registry: PluginRegistry, **values: Any) -> Path:
+    """A model of one layer that imitated an environment's expert until it always wins: the directory of its run."""
+    tiny_model(seed=1, layers=1, hidden=32, initializer_range=0.05).save_pretrained(folder / "raw")
+    tiny_tokenizer(TEMPLATE).save_pretrained(folder / "raw")
+    given = {"run.directory": str(folder / "sft"), "student.model": str(folder / "raw")}
+    given |= {"optim.steps": 80, "optim.lr": 8e-3, **values}
+    result = imitate(load_config([base], given, registry=registry, plugins=[plugin]), registry)
+    assert result.after is not None and result.after.success.value == 1.0
+    return folder / "sft"
+
+
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory, registry: PluginRegistry) -> Start:
     """Imitation of the expert; the student is the first checkpoint that is good enough, the teacher the last."""
-    folder = tmp_path_factory.mktemp("words")
-    tiny_model(seed=1, layers=1, hidden=32, initializer_range=0.05).save_pretrained(folder / "raw")
-    tiny_tokenizer(TEMPLATE).save_pretrained(folder / "raw")
-    values = {
-        "run.directory": str(folder / "sft"),
-        "run.checkpoint_every": 2,
-        "run.keep_checkpoints": 100,
-        "student.model": str(folder / "raw"),
-        "eval.every": 2,
-        "optim.steps": 80,
-        "optim.lr": 8e-3,
-        "optim.schedule": "constant",
-    }
-    result = imitate(load_config([BASE], values, registry=registry, plugins=[PLUGIN]), registry)
-    assert result.after is not None and result.after.success.value == 1.0
-    for path in sorted((folder / "sft" / "evaluations").glob("step-*.json")):
+    kept = {"run.checkpoint_every": 2, "run.keep_checkpoints": 100, "eval.every": 2, "optim.schedule": "constant"}
+    run = pupil(tmp_path_factory.mktemp("words"), BASE, PLUGIN, registry, **kept)
+    for path in sorted((run / "evaluations").glob("step-*.json")):
         found = load_result(path).success.value
         if LOW <= found <= HIGH:
-            student = folder / "sft" / "checkpoints" / path.stem / "student"
-            return Start(str(student), str(folder / "sft" / "student"), found)
+            student = run / "checkpoints" / path.stem / "student"
+            return Start(str(student), str(run / "student"), found)
     pytest.fail(f"no checkpoint of the expert's pupil won between {LOW} and {HIGH}")
 
 

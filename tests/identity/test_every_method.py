@@ -30,6 +30,9 @@ LEARNED = 0.95
 GROUPS = {"reward.type": "outcome", "rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
 """Rewards compare episodes of one task."""
 
+REWARDS = {"rollout.tasks_per_step": 16, "rollout.samples_per_task": 8, "optim.lr": 1e-3}
+"""Rewards alone: more episodes, to compare more of them with each other."""
+
 EXACT = {"loss.support": "full", "loss.divergence": "reverse-kl"}
 """The loss without the noise of sampling, for methods that are not about the loss."""
 
@@ -49,11 +52,16 @@ ALSO: dict[str, dict[str, Any]] = {
 WITH: dict[str, dict[str, Any]] = {
     "loss/curiosft": {"loss.imitation": 0.0},  # the words are the student's own, not to be imitated
     "loss/exopd": {"rollout.tasks_per_step": 96},
+    "loss/future-kl": {"loss.gamma": 0.5, "rollout.tasks_per_step": 192},  # sums over later tokens are noisy
     "loss/kdrl": {**GROUPS, "advantage.type": "grpo", "loss.beta": 1.0, "rollout.tasks_per_step": 16},
     "loss/soft-log": {"rollout.tasks_per_step": 96},
     "loss/opsd": {"loss.clip": 5.0},  # its page: the default bound is for long thoughts
     "loss/uld": {"loss.sampled": 5.0},  # its page: alone it teaches how sure to be, and nothing to say
+    # Without the teacher's scores, a lower learning rate keeps what the student can already say.
+    "loss/redi": {"optim.lr": 3e-4},
+    "loss/qcrd": {"rollout.samples_per_task": 4, "rollout.tasks_per_step": 16, "optim.lr": 3e-4},
     "loss/uni-opd": {**GROUPS, "rollout.tasks_per_step": 16},
+    **{f"fusion/{name}": REWARDS for name in ("rlsd", "agentopsd", "trial")},
     "filter/outcomes": {"rollout.tasks_per_step": 24, "rollout.samples_per_task": 8},
     "reward/overlong": {"reward.limit": 4, "reward.buffer": 2},
     "step-weight/sage": {"reward.type": "verdicts"},
@@ -89,13 +97,16 @@ def recipe(kind: str, name: str, url: str = "") -> dict[str, Any]:
 def test_a_method_learns_to_say_the_words(
     kind: str, name: str, seed: int, make_run, endpoint, monkeypatch, tmp_path
 ) -> None:
-    if f"{kind}/{name}" in UNABLE:
-        pytest.xfail(UNABLE[f"{kind}/{name}"])
     monkeypatch.setenv("AGENTDISTILL_CACHE", str(tmp_path / "cache"))
     result = make_run(recipe(kind, name, endpoint), seed).train()
     assert result.before is not None and result.after is not None
     assert result.before.success.value < 0.85  # there was something to learn
-    assert result.after.success.value >= LEARNED
+    unable, said = UNABLE.get(f"{kind}/{name}"), result.after.success.value
+    if unable is None:
+        assert said >= LEARNED
+    else:  # its page says how far it comes; another processor may round otherwise
+        assert said < LEARNED, "it learns: take it from the exceptions"
+        assert said == pytest.approx(unable.said[seed], abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from identity.conftest import TEMPLATE
+from identity.conftest import pupil
 from identity.words import WORDS
-from tiny import tiny_model, tiny_tokenizer
 
 from agentdistill.config.load import load_config
 from agentdistill.plugins.registry import PluginRegistry
 from agentdistill.training.run import Run
-from agentdistill.training.sft import imitate
 
 PLUGIN = "tests.identity.riddles"
 
@@ -47,21 +45,8 @@ def registry() -> PluginRegistry:
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory, registry: PluginRegistry) -> str:
     """A model that says the word it is told, below any number."""
-    folder = tmp_path_factory.mktemp("riddles")
-    tiny_model(seed=1, layers=1, hidden=32, initializer_range=0.05).save_pretrained(folder / "raw")
-    tiny_tokenizer(TEMPLATE).save_pretrained(folder / "raw")
-    values = {
-        "run.directory": str(folder / "sft"),
-        "student.model": str(folder / "raw"),
-        "env.split": "told",
-        "eval.panel": "riddles/told",
-        "rollout.tasks_per_step": 64,
-        "optim.steps": 80,
-        "optim.lr": 8e-3,
-    }
-    result = imitate(load(registry, values), registry)
-    assert result.after is not None and result.after.success.value == 1.0
-    return str(folder / "sft" / "student")
+    told = {"env.split": "told", "eval.panel": "riddles/told", "rollout.tasks_per_step": 64}
+    return str(pupil(tmp_path_factory.mktemp("riddles"), BASE, PLUGIN, registry, **told) / "student")
 
 
 slow = pytest.mark.slow
