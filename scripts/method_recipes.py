@@ -3,7 +3,7 @@
     agentdistill train tcod-alfworld starter layer.toml
 
 A layer holds the method, options without a default, and whatever the method cannot do without. Options that have a
-default are in the page's table. tests/method_docs/test_page_recipes.py resolves and assembles every layer of every page.
+default are in the page's table. tests/method_docs/test_page_recipes.py resolves and assembles the layer of every page.
 """
 
 from __future__ import annotations
