@@ -87,8 +87,11 @@ def test_a_resumed_run_has_the_rubric_of_the_checkpoint(make_run, tmp_path):
         json.loads((tmp_path / name / "checkpoints" / "step-000003" / "state.json").read_text())["judges"]["mpo"]
         for name in ("whole", "broken")
     ]
-    assert states[0] == states[1]
-    assert states[0]["revisions"][1:] == ["rubric 0", "rubric 1", "rubric 2"]
+    spent = ("told", "usage", "meta")  # what was paid: the run after it found the answers in the cache
+    first, second = ({key: value for key, value in state.items() if key not in spent} for state in states)
+    assert first == second
+    # The very first revision was asked for by the check before the run, whose judge is not the run's.
+    assert states[0]["revisions"][1:] == ["rubric 1", "rubric 2", "rubric 3"]
 
 
 def test_the_gate_needs_somebody_who_judges(tiny_models, tmp_path):
