@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_collections() -> None:
-    """What lives between two files is not looked at again: tests that collect garbage would see all that was imported."""
+    """What lives between two files is not looked at again: tests that collect garbage would see every import."""
     gc.collect()
     gc.freeze()
 

@@ -96,10 +96,9 @@ class _Columns:
 
     def add(self, **columns: Any) -> None:
         """Adds one row's values; scalars are repeated."""
-        length = max(len(column) if np.ndim(column) else 1 for column in columns.values())
+        length = max(len(column) if isinstance(column, np.ndarray) else 1 for column in columns.values())
         for name, column in columns.items():
-            shape = np.shape(column) if np.ndim(column) > 1 else (length,)
-            self.parts[name].append(np.broadcast_to(column, shape))
+            self.parts[name].append(column if isinstance(column, np.ndarray) else np.full(length, column))
 
     def tensors(self, dtype: Any, *names: str) -> list[Tensor]:
         """The named columns."""
