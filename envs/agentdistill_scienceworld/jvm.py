@@ -202,15 +202,20 @@ class Jvm:
     def disown(self) -> None:
         """In a forked child: lets go of the parent's JVM without a word to it."""
         self.alive = False
+        if self._process.returncode is not None:
+            return
         self._disowned = True
         self._disconnect()
-        self._gateway._gateway_client.deque.clear()
+        connections = self._gateway._gateway_client.deque
         nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (self._process.stdin, self._process.stdout):
+        # As long as a child holds a pipe, Java would not notice that the parent died. A connection that is dropped
+        # shuts down its socket, which the parent still talks through.
+        held = (self._process.stdin, self._process.stdout, *(connection.socket for connection in connections))
+        for stream in held:
             if stream is not None:
-                # As long as a child holds the pipe, Java would not notice that the parent died.
                 os.dup2(nothing, stream.fileno())
         os.close(nothing)
+        connections.clear()
 
     def _disconnect(self) -> None:
         """Keeps the finalizers of Java objects, which run at any time, from talking to Java."""
