@@ -91,8 +91,11 @@ def recipe(kind: str, name: str, url: str = "") -> dict[str, Any]:
     return {**asked, **ALSO.get(kind, {}), **WITH.get(f"{kind}/{name}", {}), f"{KINDS[kind]}.type": name}
 
 
-@pytest.mark.slow  # two seconds each, some seventy methods
-@pytest.mark.parametrize("seed", range(3))
+SEEDS = (0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2)))
+
+
+@pytest.mark.slow  # some four seconds each, nearly a hundred methods
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("kind", "name"), methods())
 def test_a_method_learns_to_say_the_words(
     kind: str, name: str, seed: int, make_run, endpoint, monkeypatch, tmp_path
