@@ -101,3 +101,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         _flush_to_disk(Path(root))
     temporary.rename(path)
     _flush_to_disk(path.parent)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What processes that were killed left in a folder, half written; what others write there at the moment, too."""
+    return sorted(folder.glob(".*.partial-*"))

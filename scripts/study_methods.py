@@ -3,17 +3,19 @@
     python scripts/study_methods.py --output runs/study [--only NAME,NAME] [--seeds 3] [--steps 100] [--report]
 
 The base is the demo's recipe (`tcod-alfworld starter demo`), shorter, with the batches and the optimiser of
-`demo-long`, which move the student sooner; each variant changes a few keys of it and nothing else: the same student,
-teacher, training games, number of episodes, learning rate schedule and panel. The panel is the 140 published valid_seen
-games where $ALFWORLD_DATA is set, else 200 generated ones in rooms that training never uses; evaluation is greedy, 30
-steps, on the fast engine, which answers these games as the stock one does (check_alfworld_parity.py) without half a
-minute of loading.
+`demo-long`, which move the student sooner. A variant is one change of it and nothing else: one of a few written here,
+or a method that ships, as `kind/name`, laid over the base as its page says under "In a recipe". Surrogates are compared
+with the base's sampled form, since without policy gradients they have nothing to do; advantages and fusions with GRPO
+beside the teacher. All have the same student, teacher, training games, number of episodes, learning rate schedule and
+panel. The panel is the 140 published valid_seen games where $ALFWORLD_DATA is set, else 200 generated ones in rooms
+that training never uses; evaluation is greedy, 30 steps, on the fast engine, which answers these games as the stock one
+does (check_alfworld_parity.py) without half a minute of loading.
 
 A run that is finished is not run again, so the study can be stopped and continued, and several processes may work on
 disjoint `--only` lists. `--report` prints the table of what is there and trains nothing. For every variant it has: the
-success of each seed; the pooled success; its difference to the base, paired by seed and game, with Newcombe's
-interval over all pairs (which takes the games of different seeds as independent: read it together with the spread of
-the seeds); environment steps, teacher tokens and CPU seconds of a run.
+success of each seed; the pooled success; its difference to what it is compared with, paired by seed and game, with
+Newcombe's interval over all pairs (which takes the games of different seeds as independent: read it together with the
+spread of the seeds); environment steps, teacher tokens and CPU seconds of a run.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are small: more threads only wait for each other
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,49 +41,54 @@ REWARDED = {"reward.type": "outcome", "advantage.type": "grpo", **GROUPS}
 SAMPLED = {"loss.divergence": "reverse-kl", "loss.support": "sampled"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
-    # Who plays, from where, how deep.
     "full": {"curriculum.type": "full"},
     "tcod-f2b": {"curriculum.type": "tcod-f2b", "curriculum.start": 6},
-    "tcod-b2f": {"curriculum.type": "tcod-b2f"},
-    "adaptive": {"curriculum.type": "adaptive"},
-    "pope": {"curriculum.type": "pope"},
-    "rescue": {"curriculum.type": "rescue"},
-    "sopd": {"curriculum.type": "sopd"},
-    "stride": {"curriculum.type": "stride"},
-    "turnopd": {"curriculum.type": "turnopd"},
-    "uopd": {"curriculum.type": "uopd"},
-    # How much each turn and token counts.
     "uniform": {"step_weight.type": "uniform"},
     "sod-as-published": {"step_weight.first_floor": 0.0},
-    "atod": {"step_weight.type": "atod"},
-    "turn-equal": {"step_weight.type": "turn-equal"},
-    "prune": {"step_weight.type": "prune"},
-    "cord": {"token_weight.type": "cord"},
-    "iw-opd": {"token_weight.type": "iw-opd"},
-    "teacher-confidence": {"token_weight.type": "teacher-confidence"},
-    "tip": {"token_weight.type": "tip"},
-    # What is minimised.
     "reverse-kl": {"loss.divergence": "reverse-kl"},
     "jsd": {"loss.divergence": "jsd"},
     "top-8": {"loss.support": "teacher-topk", "loss.k": 8},
-    "veto": {"loss.type": "veto"},
-    "opsd-clip": {"loss.type": "opsd"},
-    "eopd": {"loss.type": "eopd"},
-    "tropd": {"loss.type": "tropd"},
     "sampled": SAMPLED,
-    "vopd": {"loss.type": "vopd"},
-    "reopold": {"loss.type": "reopold"},
-    "stableopd": {"loss.type": "stableopd"},
-    # Rewards, alone and beside the teacher.
     "grpo": {**REWARDED, **SAMPLED, "fusion.type": "additive", "fusion.kd": 0.0, "curriculum.type": "full"},
     "grpo-and-teacher": {**REWARDED, **SAMPLED, "fusion.type": "additive"},
-    "scope": {**REWARDED, **SAMPLED, "fusion.type": "scope"},
-    "rlsd": {**REWARDED, **SAMPLED, "fusion.type": "rlsd"},
     # How the same episodes are learned from.
     "one-update": {"optim.minibatches": 1},
     "two-epochs": {"optim.epochs": 2},
     "adamw": {"optim.optimizer": "adamw"},
 }
+"""Changes of the base by hand."""
+
+LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
+    "loss": ("base", {}),
+    "step-weight": ("base", {}),
+    "token-weight": ("base", {}),
+    "filter": ("base", {}),
+    "curriculum": ("base", {}),
+    "surrogate": ("sampled", SAMPLED),
+    "advantage": ("advantage/grpo", {}),
+    "fusion": ("advantage/grpo", {}),
+}
+"""Kinds whose every method is tried, laid over the base as its page says: what it is compared with, what it needs."""
+
+LEFT_OUT = {
+    "curriculum/reopd": "it wants recorded episodes",
+    "curriculum/sopd": "it learns from a row for every turn, which takes a quarter of a minute a step",
+    "step-weight/sage": "it wants a judge behind an endpoint",
+}
+
+
+def library() -> list[str]:
+    """All methods of those kinds, as kind/name."""
+    from agentdistill.plugins import PluginRegistry
+
+    registry = PluginRegistry.load(third_party=False)
+    every = [f"{kind}/{name}" for kind in LIBRARY for name in registry.names(kind)]
+    return [name for name in every if name not in LEFT_OUT]
+
+
+def reference(name: str) -> str:
+    """The variant that one is compared with."""
+    return LIBRARY[name.partition("/")[0]][0] if "/" in name else "base"
 
 
 def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any]:
@@ -100,21 +111,35 @@ def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any
         "eval.env": {"engine": "fast"},
         "eval.panel": "alfworld/valid_seen" if published else "alfworld/generated-unseen",
     }
-    own = VARIANTS[name]
-    if "curriculum.type" in own:
+    kind, _, _ = name.partition("/")
+    own = LIBRARY[kind][1] if "/" in name else VARIANTS[name]
+    if "curriculum.type" in own or kind == "curriculum":
         common.pop("curriculum.every")
+    if "samples_per_task" in (layer(name) or ""):
+        common |= GROUPS
     return common | own
+
+
+def layer(name: str) -> str | None:
+    """What a method's page says under "In a recipe"; None for a change by hand."""
+    from agentdistill.plugins import PluginRegistry
+    from scripts.method_recipes import layer as layer_of
+
+    return layer_of(PluginRegistry.load(third_party=False).get(*name.split("/"))) if "/" in name else None
 
 
 def train(name: str, seed: int, steps: int, output: Path) -> None:
     """One run, unless its result is there."""
     from agentdistill.training.run import Run
 
-    directory = output / f"{name}-s{seed}"
+    directory = output / f"{name.replace('/', '-')}-s{seed}"
     if (directory / "study.json").exists():
         return
     began, wall = time.process_time(), time.time()
-    result = Run.from_recipe(*RECIPES, overrides=settings(name, seed, steps, directory)).train()
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(layer(name) or "")
+        file.flush()
+        result = Run.from_recipe(*RECIPES, file.name, overrides=settings(name, seed, steps, directory)).train()
     assert result.before is not None and result.after is not None
     document = {
         "variant": name,
@@ -129,7 +154,7 @@ def train(name: str, seed: int, steps: int, output: Path) -> None:
         "wall_seconds": time.time() - wall,
     }
     (directory / "study.json").write_text(json.dumps(document) + "\n")
-    print(f"{name:>12} seed {seed}: {sum(document['after'])} of {len(document['after'])}", flush=True)
+    print(f"{name:>24} seed {seed}: {sum(document['after'])} of {len(document['after'])}", flush=True)
 
 
 def report(output: Path) -> None:
@@ -146,14 +171,14 @@ def report(output: Path) -> None:
     by_name: dict[str, dict[int, Any]] = {}
     for one in found:
         by_name.setdefault(one["variant"], {})[one["seed"]] = one
-    base = by_name.get("base", {})
     print(f"{found[0]['panel']}, {len(found[0]['after'])} games, {found[0]['steps']} steps")
-    print("| variant | seeds | pooled success | against base, paired | env steps | teacher tokens | CPU s |")
+    print("| variant | seeds | pooled success | difference, paired | env steps | teacher tokens | CPU s |")
     print("|---|---|---|---|---|---|---|")
-    for name in [name for name in VARIANTS if name in by_name]:
+    for name in [name for name in (*VARIANTS, *library()) if name in by_name]:
         runs = by_name[name]
         won = [won for run in runs.values() for won in run["after"]]
-        common = [seed for seed in runs if seed in base] if name != "base" else []
+        base = by_name.get(reference(name), {})
+        common = [seed for seed in runs if seed in base] if name != reference(name) else []
         pairs = [p for s in common for p in zip(base[s]["after"], runs[s]["after"], strict=True)]
         paired = pair(pairs) if pairs else None
         difference = (
@@ -179,14 +204,15 @@ def main() -> None:
     """Trains what is missing, then reports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--only", default=",".join(VARIANTS))
+    parser.add_argument("--only", help="default: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
-    names = arguments.only.split(",")
-    if unknown := [name for name in names if name not in VARIANTS]:
-        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(VARIANTS)}")
+    known = [*VARIANTS, *library()]
+    names = arguments.only.split(",") if arguments.only else known
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     if not arguments.report:
         arguments.output.mkdir(parents=True, exist_ok=True)
         for seed in range(arguments.seeds):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentdistill.atomic import atomic_directory
+from agentdistill.atomic import atomic_directory, leftovers
 from agentdistill.errors import CheckpointError
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -44,6 +44,8 @@ def save_checkpoint(
 ) -> Path:
     """Writes `directory/step-NNNNNN` atomically, then drops all but the newest `keep` checkpoints.
 
+    What a process left that was killed while it wrote one goes, too: a run directory is one process's at a time.
+
     Args:
         directory: folder of the run's checkpoints.
         step: optimiser steps done.
@@ -67,6 +69,8 @@ def save_checkpoint(
         torch.save(dict(trainer_state), partial / "trainer.pt")
         text = json.dumps({"format": _FORMAT, "step": step, **state}, indent=1, sort_keys=True)
         (partial / "state.json").write_text(text + "\n")
+    for unfinished in leftovers(directory):
+        shutil.rmtree(unfinished)
     for old in list_checkpoints(directory)[:-keep]:
         shutil.rmtree(old.path)
     return target

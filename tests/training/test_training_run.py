@@ -147,6 +147,17 @@ def test_a_finished_run_resumes_to_the_same_result(make_run) -> None:
     assert len(metrics_of(first)) == 2
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_checkpoint(make_run) -> None:
+    run = make_run(optim__steps=2, run__checkpoint_every=1, run__keep_checkpoints=3)
+    run.train()
+    weights, folder = weights_of(run), run.directory / "checkpoints"
+    left = folder / ".step-000002.partial-1"
+    (folder / "step-000002").rename(left)
+    make_run(optim__steps=2, run__checkpoint_every=1, run__keep_checkpoints=3, run__resume=True).train()
+    assert weights_of(run) == weights
+    assert sorted(path.name for path in folder.iterdir()) == ["step-000000", "step-000001", "step-000002"]
+
+
 def test_another_tokenizer_is_refused_by_its_ids(make_run, models: Path, tmp_path: Path) -> None:
     save_models(tmp_path, other=2)
     file = tmp_path / "other" / "tokenizer.json"
