@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import re
 from collections.abc import Mapping
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from agentdistill import __version__
-from agentdistill.hashing import digest
+from agentdistill.config.resolved import identity
+from agentdistill.hashing import neutral
 
 if TYPE_CHECKING:
     from agentdistill.envs.base import EnvironmentSource
@@ -24,48 +22,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("gymnasium", "numpy", "peft", "pydantic", "safetensors", "tokenizers", "torch", "transformers", "vllm")
 """Distributions whose version is noted when they are installed; an environment adds its own to its provenance."""
-
-_SECRET = re.compile(
-    r"(?i)(^|[_\-.])(api[_\-]?key|secret|password|passwd|credentials?|(auth|access|bearer)[_\-]?token)$"
-)
-
-
-def neutral(value: Any, key: str = "") -> Any:
-    """A copy of plain data without what only this machine knows.
-
-    Args:
-        value: plain data: mappings, lists, tuples, paths, text and numbers.
-        key: the key it stands under; a key that names a secret hides its value.
-
-    Returns:
-        The copy. Absolute paths become `…/last-part`, the host of an address becomes `host`, secrets `(hidden)`.
-    """
-    if _SECRET.search(key) and value not in (None, ""):
-        return "(hidden)"
-    if isinstance(value, Mapping):
-        return {name: neutral(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [neutral(item) for item in value]
-    if isinstance(value, PurePath):
-        return neutral(str(value))
-    if isinstance(value, str):
-        return _neutral_text(value)
-    return value
-
-
-def _neutral_text(text: str) -> str:
-    if "\n" in text:
-        return text
-    if re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", text):
-        parts = urlsplit(text)
-        if parts.scheme == "file":
-            return f"file://…/{PurePosixPath(parts.path).name}"
-        return urlunsplit((parts.scheme, "host", parts.path, "", "")) if parts.netloc else text
-    # Two components at least: a prompt may begin with a switch such as "/no_think", which is no path.
-    for path in (PurePosixPath(text), PureWindowsPath(text)):
-        if (path.is_absolute() and len(path.parts) > 2) or text.startswith("~/"):
-            return f"…/{path.name}"
-    return text
 
 
 def versions(registry: PluginRegistry | None = None) -> dict[str, Any]:
@@ -111,7 +67,7 @@ def collect(
     found: dict[str, Any] = {
         "versions": versions(registry),
         "config": config,
-        "config_hash": digest(config)[:16],
+        "config_hash": identity(config),
     }
     if source is not None:
         found["environment"] = neutral(dict(source.provenance()))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from agentdistill.config.schema import RunConfig
 from agentdistill.config.toml import dump
 from agentdistill.errors import ConfigError
-from agentdistill.hashing import digest
+from agentdistill.hashing import digest, neutral
 
 _ASIDE = re.compile(
     r"run\.(name|directory|resume|self_test)"  # where a run lies, and what is checked before it
@@ -69,8 +69,8 @@ class ResolvedConfig:
 
     @property
     def hash(self) -> str:
-        """Sixteen hex digits over every value that can change the result (not the run's name and directory)."""
-        return digest(_deciding(self.values))[:16]
+        """Sixteen hex digits over every value that can change the result, the same wherever models and data lie."""
+        return identity(self.values)
 
     def to_toml(self, provenance: bool = False) -> str:
         """The configuration as one recipe that resolves to the same values.
@@ -111,6 +111,11 @@ class ResolvedConfig:
         """
         mine, theirs = _deciding(self.values), _deciding(other)
         return [p for p in [*mine, *(p for p in theirs if p not in mine)] if mine.get(p) != theirs.get(p)]
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """The hash of a resolved configuration as plain data, which may be `neutral` already."""
+    return digest(_deciding(neutral(values)))[:16]
 
 
 def _deciding(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from agentdistill.errors import EnvironmentFailure
 from agentdistill.evaluate.published import protocol_notes
 from agentdistill.evaluate.result import EvalResult
 from agentdistill.evaluate.run import conditions_of, episode_seed, outcome_of
-from agentdistill.provenance import neutral
+from agentdistill.hashing import neutral
 from agentdistill.records import Actor, Panel, StopReason, Trajectory
 from agentdistill.rollout.episode import EpisodeRequest, RolloutSettings
 from agentdistill.rollout.scripted import GiveUp, play_actions

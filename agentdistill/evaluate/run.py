@@ -13,8 +13,7 @@ from agentdistill.envs.base import EnvironmentSource
 from agentdistill.evaluate.published import protocol_notes
 from agentdistill.evaluate.result import SUCCESS_RULE, EvalResult, Outcome
 from agentdistill.evaluate.spending import USAGE, spent_in
-from agentdistill.hashing import digest
-from agentdistill.provenance import neutral
+from agentdistill.hashing import digest, neutral
 from agentdistill.records import Actor, EpisodePlan, Panel, Trajectory
 from agentdistill.rollout.play import EpisodeRequest, RolloutSettings, play
 

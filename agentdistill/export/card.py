@@ -10,7 +10,7 @@ from agentdistill.evaluate.compare import compare
 from agentdistill.evaluate.result import EvalResult
 from agentdistill.evaluate.statistics import Estimate
 from agentdistill.evaluate.table import paired_line
-from agentdistill.provenance import neutral
+from agentdistill.hashing import neutral
 
 UNKNOWN_LICENSE = (
     "The card of the model it started from states none on this machine, so none is stated here: that model's licence "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentdistill.atomic import write_json
-from agentdistill.provenance import neutral
+from agentdistill.hashing import neutral
 from agentdistill.records import Actor, Trajectory
 from agentdistill.scorecache.card import identities
 

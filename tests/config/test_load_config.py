@@ -8,6 +8,7 @@ import pytest
 
 from agentdistill.config import load_config
 from agentdistill.errors import ConfigError, PluginError
+from agentdistill.provenance import collect
 
 
 def origin(resolved, path: str) -> str:
@@ -155,6 +156,7 @@ def test_the_dump_is_a_recipe_that_resolves_to_the_same(registry, recipe):
 def test_the_hash_is_about_what_a_run_does(registry):
     base = load_config(["toy"], registry=registry)
     assert load_config(["toy"], {"run.directory": "x", "run.resume": "true"}, registry=registry).hash == base.hash
+    assert collect(base.values)["config_hash"] == base.hash  # results say what --dry-run says
     other = load_config(["toy"], {"curriculum.every": "5"}, registry=registry)
     assert other.hash != base.hash
     assert other.differences(base.values) == ["curriculum.every"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from result_examples import ListSource
 
+from agentdistill.hashing import neutral
 from agentdistill.plugins import PluginRegistry
-from agentdistill.provenance import collect, neutral
+from agentdistill.provenance import collect
 
 
 @dataclass
