@@ -38,17 +38,12 @@ def build_teacher(
         ConfigError: the table has no `type`, or an option is unknown or wrong.
         PluginError: the plugin cannot be found or imported.
     """
-    if "type" not in options:
-        raise ConfigError(
-            f"`{path}` does not say which teacher it is.",
-            "It has no `type`.",
-            f'Write {path} = {{ type = "local", … }}.',
-        )
     if registry is None:
         raise ConfigError(f"`{path}` cannot be built.", "There is no plugin registry.", "Build the run from a recipe.")
     from agentdistill.scorecache.setup import with_cache
 
     own = {key: value for key, value in options.items() if key not in ("cache", "cache_folder")}
+    resolved = registry.options("teacher", own, path).model_dump(mode="json")
 
     def make() -> Teacher:
         teacher: Teacher = registry.build(
@@ -61,6 +56,6 @@ def build_teacher(
         mode=options.get("cache"),
         folder=options.get("cache_folder"),
         type_name=str(options["type"]),
-        options=registry.options("teacher", own, path).model_dump(mode="json"),
+        options=resolved,
         student=student,
     )

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from agentdistill.errors import DataError
-from agentdistill.records import LossRole, Step, Trajectory
+from agentdistill.records import LossRole, Trajectory
 from agentdistill.training.rewarded import RewardedBatch
 from agentdistill_advantages.groups import GROUPS, GroupConfig, groups, returns
 
@@ -55,7 +55,10 @@ class AdaptThinkConfig(GroupConfig):
 def adaptthink(batch: RewardedBatch, config: AdaptThinkConfig) -> list[npt.NDArray[np.float32]]:
     """One float32 [steps] for each episode, see the module."""
     total = returns(batch)
-    silent = [np.array([not thought(s, config) for s in t.steps], dtype=bool) for t in batch.trajectories]
+    silent = [
+        np.array([not thought(s.response, config.open, config.close) for s in t.steps], dtype=bool)
+        for t in batch.trajectories
+    ]
     thinking = np.array([_thinks(t, s) for t, s in zip(batch.trajectories, silent, strict=True)], dtype=bool)
     result = [np.zeros(len(t.steps), dtype=np.float32) for t in batch.trajectories]
     for members in groups(batch, config.count_cut):
@@ -73,12 +76,12 @@ def adaptthink(batch: RewardedBatch, config: AdaptThinkConfig) -> list[npt.NDArr
 adaptthink.needs = lambda config: frozenset() if config.reference is not None else GROUPS  # type: ignore[attr-defined]
 
 
-def thought(step: Step, config: AdaptThinkConfig) -> bool:
-    """Whether a turn's response has thinking in it. Templates may open it in the prompt: then only `close` is there."""
-    before, closed, _ = step.response.partition(config.close)
-    if not closed and config.open not in step.response:
-        return False
-    return bool(before.partition(config.open)[2].strip() if config.open in before else before.strip())
+def thought(response: str, opened: str, closed: str) -> bool:
+    """Whether a response has thinking in it. Templates may open it in the prompt: then only its end is there."""
+    before, end, _ = response.partition(closed)
+    if not end:
+        return opened in response
+    return bool((before.partition(opened)[2] if opened in before else before).strip())
 
 
 def _thinks(trajectory: Trajectory, silent: npt.NDArray[np.bool_]) -> bool:

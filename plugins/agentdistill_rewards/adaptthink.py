@@ -25,6 +25,7 @@ from pydantic import Field
 
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import Trajectory
+from agentdistill_advantages.adaptthink import thought
 from agentdistill_rewards.turns import Rewards, at_the_end, nothing, own
 
 
@@ -47,18 +48,10 @@ class NoThinkingConfig(PluginConfig):
 def no_thinking(trajectory: Trajectory, config: NoThinkingConfig) -> Rewards:
     """The bonus; float32 [steps]."""
     turns = [place for place, step in enumerate(trajectory.steps) if own(step)]
-    skipped = [place for place in turns if skips(trajectory.steps[place].response, config)]
+    skipped = [place for place in turns if not thought(trajectory.steps[place].response, config.open, config.close)]
     if config.per == "episode":
         return at_the_end(trajectory, config.delta if turns and len(skipped) == len(turns) else 0.0)
     reward = nothing(trajectory)
     for place in skipped:
         reward[place] = config.delta / len(turns)
     return reward
-
-
-def skips(response: str, config: NoThinkingConfig) -> bool:
-    """Whether a response goes without thinking. Templates may open it in the prompt: then only `close` is there."""
-    before, closed, _ = response.partition(config.close)
-    if not closed:
-        return config.open not in response
-    return not (before.partition(config.open)[2] if config.open in before else before).strip()

@@ -9,7 +9,6 @@ import pytest
 from made_rewarded import episode, of
 
 from agentdistill.errors import DataError
-from agentdistill.records import Step
 from agentdistill_advantages.adaptthink import AdaptThinkConfig, adaptthink, thought
 from agentdistill_advantages.grpo import GrpoConfig, grpo
 
@@ -33,8 +32,7 @@ YES, NO = "<think>the drawer, perhaps</think><action>open drawer</action>", "<th
     ],
 )
 def test_what_is_thinking(response, expected):
-    step = Step(index=0, observation="", response=response, action="")
-    assert thought(step, AdaptThinkConfig()) is expected
+    assert thought(response, "<think>", "</think>") is expected
 
 
 def batch():

@@ -15,7 +15,7 @@ from agentdistill.errors import DataError
 from agentdistill.plugins import PluginRegistry
 from agentdistill.plugins.check import check_plugins
 from agentdistill.records import LossRole, StopReason
-from agentdistill_rewards.adaptthink import NoThinkingConfig, no_thinking, skips
+from agentdistill_rewards.adaptthink import NoThinkingConfig, no_thinking
 from agentdistill_rewards.environment import EnvironmentRewardConfig, environment_reward
 from agentdistill_rewards.outcome import OutcomeConfig, outcome
 from agentdistill_rewards.overlong import OverlongConfig, overlong
@@ -163,21 +163,6 @@ def test_tool_use_is_the_released_codes_formula():
     assert tool_use(episode([0.0] * 9, stop=StopReason.HORIZON), config).sum() == 0
     with pytest.raises(ValidationError, match="losing slowly would pay"):
         ToolUseConfig(cap=1.0)
-
-
-@pytest.mark.parametrize(
-    ("response", "skipped"),
-    [
-        ("go north", True),
-        ("<think>\n\n</think>\n\ngo north", True),
-        ("</think>go north", True),
-        ("<think>hm</think>go", False),
-        ("hm</think>go", False),
-        ("<think>never ends", False),
-    ],
-)
-def test_what_counts_as_not_thinking(response, skipped):
-    assert skips(response, NoThinkingConfig()) is skipped
 
 
 def test_not_thinking_pays():
