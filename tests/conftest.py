@@ -33,7 +33,14 @@ def _real_games_archive() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with many slow tests come first: no process is left alone with one of them when the others are done."""
+    """Files with many slow tests come first: no process is left alone with one of them when the others are done.
+
+    Raises:
+        pytest.UsageError: a test of the real server lies where scripts/test does not look for it.
+    """
+    elsewhere = [item for item in items if item.get_closest_marker("vllm") and item.path.parent.name != "vllm"]
+    if elsewhere:
+        raise pytest.UsageError(f"tests of the real server belong in tests/vllm: {elsewhere[0].nodeid}")
     every = Counter(item.path for item in items)
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: (-slow[item.path], -every[item.path]))

@@ -49,6 +49,9 @@ def play_both(text: GameText, path, steps: int, rng: random.Random, ours: RealGa
     return wins
 
 
+MORE_SPLITS = ("train", "valid_train")
+
+
 @pytest.mark.parametrize("dialect", ["move", "put"])
 @pytest.mark.parametrize("index", [2, 77])
 def test_byte_identical_to_the_stock_engine(real_data, tmp_path, dialect, index):
@@ -58,7 +61,7 @@ def test_byte_identical_to_the_stock_engine(real_data, tmp_path, dialect, index)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", ["valid_seen", "train", "valid_train"])
+@pytest.mark.parametrize("split", ["valid_seen", *(pytest.param(s, marks=pytest.mark.thorough) for s in MORE_SPLITS)])
 def test_byte_identical_over_every_type_and_dialect(real_data, tmp_path, split, recwarn):
     games = disk_split(split).games
     rng, ours = random.Random(split), RealGame()

@@ -70,7 +70,7 @@ def test_the_models_play_as_their_cards_say() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["teacher", "student-35"])
+@pytest.mark.parametrize("name", ["student-35", pytest.param("teacher", marks=pytest.mark.thorough)])
 def test_success_on_the_real_games_is_what_the_card_says(
     name: str, alfworld_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,9 +92,14 @@ def test_its_module_says_what_it_is(entry: Registration):
     assert module.partition("\n")[0].endswith((".", ":")), module
 
 
+@pytest.fixture(scope="module")
+def every_proof():
+    return proofs(ROOT)
+
+
 @every
-def test_some_test_uses_it(entry: Registration):
-    assert method_pages.tests_of(entry, PROOFS)
+def test_some_test_uses_it(entry: Registration, every_proof):
+    assert method_pages.tests_of(entry, every_proof)
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry.kind in METHODS], ids=name)
@@ -118,6 +123,3 @@ def test_links_lead_somewhere():
     for page in sorted(PAGES.glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-PROOFS = proofs(ROOT)
