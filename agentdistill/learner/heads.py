@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from agentdistill.errors import TrainingError
-from agentdistill.learner.rows_attention import attend_within, attending, takes_rows
+from agentdistill.learner.prefixes import share_prefixes
+from agentdistill.learner.rows_attention import attend_shared, attend_within, attending, takes_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class SplitModel:
 
         A causal model needs no mask for padding on the right: nothing looks at it. Without one, attention takes its
         fast causal path. `split_model` checks that what follows a token does not change its state. Where the model
-        can take rows one behind the other, padding is not even computed.
+        can take rows one behind the other, padding is not even computed, and what most rows begin with only once.
 
         Args:
             input_ids: int64 [R, L], right-padded with -1.
@@ -68,7 +70,16 @@ class SplitModel:
         """
         real = input_ids >= 0
         padded = not bool(real.all())
-        if padded and self.packs and not self._recomputes:
+        if self.packing and len(input_ids) > 1:
+            shared = share_prefixes([row[row >= 0] for row in input_ids])
+            if shared.worth_it:
+                with attending(self.decoder, attend_shared(shared)):
+                    output = self.decoder(
+                        input_ids=shared.tokens[None], position_ids=shared.positions[None], use_cache=False
+                    )
+                places = pad_sequence(shared.places, batch_first=True)
+                return output.last_hidden_state[0][places]
+        if padded and self.packing:
             positions = torch.arange(input_ids.shape[1]).expand_as(input_ids)[real][None]
             with attending(self.decoder, attend_within(real.sum(dim=1).tolist())):
                 output = self.decoder(input_ids=input_ids[real][None], position_ids=positions, use_cache=False)
@@ -80,10 +91,11 @@ class SplitModel:
         return self.decoder(input_ids=ids.to(self.device), use_cache=False).last_hidden_state
 
     @property
-    def _recomputes(self) -> bool:
-        """Whether layers will run once more in the backward pass, when rows are no longer known."""
-        return torch.is_grad_enabled() and any(
-            getattr(module, "gradient_checkpointing", False) for module in self.decoder.modules()
+    def packing(self) -> bool:
+        """Whether rows are fed one behind the other now: not where layers run once more in the backward pass."""
+        return self.packs and not (
+            torch.is_grad_enabled()
+            and any(getattr(module, "gradient_checkpointing", False) for module in self.decoder.modules())
         )
 
 

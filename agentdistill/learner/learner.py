@@ -233,7 +233,7 @@ class Learner:
             taught=objective is not None,
         )
         scales = Scales() if self.fusion is None else self.fusion.scales(self.progress)
-        passes = micro_batches(batch, settings.batch_tokens)
+        passes = micro_batches(batch, settings.batch_tokens, self.parts.packing)
         surrogate = self.surrogate or getattr(objective, "surrogate", None)
         current = self._logprobs(batch, passes) if update and getattr(surrogate, "looks_ahead", False) else None
         terms = make_terms(tokens, objective, batch.rewarded, base, weights, scales, self.surrogate, current)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agentdistill.learner.batch import LearnerBatch, TokenSet
+from agentdistill.learner.prefixes import families
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,25 @@ def pad_rows(rows: Sequence[Tensor]) -> Tensor:
     return input_ids
 
 
-def micro_batches(batch: LearnerBatch, budget: int) -> list[MicroBatch]:
+def micro_batches(batch: LearnerBatch, budget: int, packs: bool = False) -> list[MicroBatch]:
     """Cuts a batch into forward passes.
 
     Args:
         batch: the assembled batch.
         budget: most tokens of a pass, padding included.
+        packs: the model feeds what rows share once: rows of an episode that begin alike go together.
 
     Returns:
         The passes; every trained token is in exactly one.
     """
     # The last trained token of a row is predicted, never fed.
     inputs = [torch.from_numpy(ref.token_ids[:-1].astype("int64")) for ref in batch.rows]
-    groups = plan_groups([len(row) for row in inputs], budget)
+    together = families(inputs, [ref.trajectory for ref in batch.rows]) if packs else []
+    taken = {index for rows, _ in together for index in rows}
+    alone = [index for index in range(len(inputs)) if index not in taken]
+    groups = [[alone[i] for i in group] for group in plan_groups([len(inputs[i]) for i in alone], budget)]
+    for group in plan_groups([fed for _, fed in together], budget):
+        groups.append([index for family in group for index in together[family][0]])
     group_of = torch.zeros(len(inputs), dtype=torch.int64)
     line_of = torch.zeros(len(inputs), dtype=torch.int64)
     for number, group in enumerate(groups):

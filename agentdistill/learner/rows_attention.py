@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from agentdistill.learner.prefixes import SharedRows
+
 Attend = Callable[[Tensor, Tensor, Tensor, float | None, float], Tensor]
 """(query [1, H, T, D], what the cache returned as keys, as values, scale, dropout) -> [1, H, T, D]."""
 
@@ -88,6 +90,34 @@ def attend_within(lengths: Sequence[int]) -> Attend:
                     q, k, v, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=grouped
                 )
                 for q, k, v in parts
+            ],
+            dim=2,
+        )
+
+    return attend
+
+
+def attend_shared(shared: SharedRows) -> Attend:
+    """Causal attention of the tokens of rows that share their beginnings.
+
+    Args:
+        shared: the rows; its tokens are the sequence.
+    """
+    sizes = [new for _, new in shared.own]
+    keys = [shared.places[row] for row, _ in shared.own]
+    # A row's own tokens are its last ones: the first of them sees everything before it.
+    masks = [
+        torch.ones(new, len(key), dtype=torch.bool).tril(len(key) - new) for new, key in zip(sizes, keys, strict=True)
+    ]
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+        grouped = query.shape[1] != key.shape[1]
+        return torch.cat(
+            [
+                scaled_dot_product_attention(
+                    q, key[:, :, place], value[:, :, place], mask, dropout, scale=scale, enable_gqa=grouped
+                )
+                for q, place, mask in zip(query.split(sizes, 2), keys, masks, strict=True)
             ],
             dim=2,
         )

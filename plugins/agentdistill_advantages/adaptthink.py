@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from agentdistill.conversation.thinking import thought
 from agentdistill.errors import DataError
 from agentdistill.records import LossRole, Trajectory
 from agentdistill.training.rewarded import RewardedBatch
@@ -74,14 +75,6 @@ def adaptthink(batch: RewardedBatch, config: AdaptThinkConfig) -> list[npt.NDArr
 
 
 adaptthink.needs = lambda config: frozenset() if config.reference is not None else GROUPS  # type: ignore[attr-defined]
-
-
-def thought(response: str, opened: str, closed: str) -> bool:
-    """Whether a response has thinking in it. Templates may open it in the prompt: then only its end is there."""
-    before, end, _ = response.partition(closed)
-    if not end:
-        return opened in response
-    return bool((before.partition(opened)[2] if opened in before else before).strip())
 
 
 def _thinks(trajectory: Trajectory, silent: npt.NDArray[np.bool_]) -> bool:

@@ -11,8 +11,9 @@ Defaults: the teacher writes greedily, the student's own turns are not trained. 
 `optim.reduction = "turn-mean"`; the token mean lets long turns count more.
 
 Differences: the paper packs all teacher turns of an episode into one row with a mask; here each turn has a row that
-repeats its history as context: the same loss, more compute for long episodes. `distill = true` keeps the run's loss on
-the student's own turns besides, which is not in the paper.
+repeats its history as context: the same loss. On CPUs the learner feeds a common history once, on other devices each
+row costs its whole length. `distill = true` keeps the run's loss on the student's own turns besides, which is not in
+the paper.
 
 Proof tests: tests/curricula/test_sopd.py (prompts are the student's to the token, one imitated turn for each visited
 state, the gradient is that of the demonstrations alone, no log-ratio on the teacher's turns).

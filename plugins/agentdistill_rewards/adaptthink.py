@@ -23,9 +23,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from agentdistill.conversation.thinking import thought
 from agentdistill.plugins import PluginConfig
 from agentdistill.records import Trajectory
-from agentdistill_advantages.adaptthink import thought
 from agentdistill_rewards.turns import Rewards, at_the_end, nothing, own
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from made_rewarded import episode, of
 
+from agentdistill.conversation.thinking import thought
 from agentdistill.errors import DataError
-from agentdistill_advantages.adaptthink import AdaptThinkConfig, adaptthink, thought
+from agentdistill_advantages.adaptthink import AdaptThinkConfig, adaptthink
 from agentdistill_advantages.grpo import GrpoConfig, grpo
 
 pytestmark = pytest.mark.oracle
