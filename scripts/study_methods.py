@@ -72,7 +72,6 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
 
 LEFT_OUT = {
     "curriculum/reopd": "it wants recorded episodes",
-    "curriculum/sopd": "it learns from a row for every turn, which takes a quarter of a minute a step",
     "step-weight/sage": "it wants a judge behind an endpoint",
 }
 

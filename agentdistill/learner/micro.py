@@ -69,6 +69,26 @@ def plan_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
+def plan_passes(rows: Sequence[Tensor], budget: int, packs: bool) -> list[list[int]]:
+    """Groups rows into forward passes.
+
+    Args:
+        rows: int64 [length] each.
+        budget: most tokens of a pass, padding included; a longer row goes alone.
+        packs: the model feeds what the rows of a pass share only once: those that begin alike go together.
+
+    Returns:
+        Groups of indices; every row is in exactly one.
+    """
+    together = families(rows, budget) if packs else []
+    taken = {index for group, _ in together for index in group}
+    alone = [index for index in range(len(rows)) if index not in taken]
+    groups = [[alone[i] for i in group] for group in plan_groups([len(rows[i]) for i in alone], budget)]
+    for group in plan_groups([fed for _, fed in together], budget):
+        groups.append([index for family in group for index in together[family][0]])
+    return groups
+
+
 def pad_rows(rows: Sequence[Tensor]) -> Tensor:
     """Right-pads int64 rows with -1, which is nobody's token, to [R, L]."""
     width = max(len(row) for row in rows)
@@ -84,19 +104,14 @@ def micro_batches(batch: LearnerBatch, budget: int, packs: bool = False) -> list
     Args:
         batch: the assembled batch.
         budget: most tokens of a pass, padding included.
-        packs: the model feeds what rows share once: rows of an episode that begin alike go together.
+        packs: see `plan_passes`.
 
     Returns:
         The passes; every trained token is in exactly one.
     """
     # The last trained token of a row is predicted, never fed.
     inputs = [torch.from_numpy(ref.token_ids[:-1].astype("int64")) for ref in batch.rows]
-    together = families(inputs, [ref.trajectory for ref in batch.rows]) if packs else []
-    taken = {index for rows, _ in together for index in rows}
-    alone = [index for index in range(len(inputs)) if index not in taken]
-    groups = [[alone[i] for i in group] for group in plan_groups([len(inputs[i]) for i in alone], budget)]
-    for group in plan_groups([fed for _, fed in together], budget):
-        groups.append([index for family in group for index in together[family][0]])
+    groups = plan_passes(inputs, budget, packs)
     group_of = torch.zeros(len(inputs), dtype=torch.int64)
     line_of = torch.zeros(len(inputs), dtype=torch.int64)
     for number, group in enumerate(groups):

@@ -45,13 +45,11 @@ def share_prefixes(rows: Sequence[Tensor]) -> SharedRows:
     Args:
         rows: int64 [length] each.
     """
-    # In sorted order, no row has more in common with an earlier row than with the one right before it.
-    order = sorted(range(len(rows)), key=[row.tolist() for row in rows].__getitem__)
     places: list[Tensor] = [torch.empty(0, dtype=torch.int64)] * len(rows)
     own: list[tuple[int, int]] = []
     tokens: list[Tensor] = []
     fed, before = 0, None
-    for index in order:
+    for index in _sorted(rows):
         row = rows[index]
         common = 0 if before is None else _common(rows[before], row)
         new = len(row) - common
@@ -73,23 +71,32 @@ def _common(left: Tensor, right: Tensor) -> int:
     return int(different[0]) if len(different) else length
 
 
-def families(rows: Sequence[Tensor], owners: Sequence[int]) -> list[tuple[list[int], int]]:
-    """Rows of one owner that had better be fed together.
+def families(rows: Sequence[Tensor], budget: int) -> list[tuple[list[int], int]]:
+    """Rows that had better be fed together.
 
     Args:
         rows: int64 [length] each.
-        owners: whose each row is, e.g. the index of its episode.
+        budget: most tokens to feed for rows that go together.
 
     Returns:
         Groups of at least two rows that are worth sharing, each with the number of tokens to feed.
     """
-    members: dict[int, list[int]] = {}
-    for index, owner in enumerate(owners):
-        members.setdefault(owner, []).append(index)
-    found = []
-    for group in members.values():
-        if len(group) > 1:
-            shared = share_prefixes([rows[i] for i in group])
-            if shared.worth_it:
-                found.append((group, len(shared.tokens)))
-    return found
+    found: list[tuple[list[int], int]] = []
+    group: list[int] = []
+    fed = 0
+    for index in _sorted(rows):
+        row = rows[index]
+        new = len(row) - (_common(rows[group[-1]], row) if group else 0)
+        if group and new <= WORTH_IT * len(row) and fed + new <= budget:
+            group.append(index)
+            fed += new
+        else:
+            found.append((group, fed))
+            group, fed = [index], len(row)
+    found.append((group, fed))
+    return [(sorted(g), fed) for g, fed in found if fed and fed <= WORTH_IT * sum(len(rows[i]) for i in g)]
+
+
+def _sorted(rows: Sequence[Tensor]) -> list[int]:
+    """Indices in the order of the rows' tokens: none has more in common with an earlier row than with the last one."""
+    return sorted(range(len(rows)), key=[row.tolist() for row in rows].__getitem__)

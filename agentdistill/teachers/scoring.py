@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agentdistill.errors import TrainingError
 from agentdistill.learner.heads import SplitModel
-from agentdistill.learner.micro import pad_rows, plan_groups
+from agentdistill.learner.micro import pad_rows, plan_passes
 from agentdistill.records import CONTEXT, ScoreRequest, TeacherScores, TokenRow
 
 Positions = Literal["written", "all"]
@@ -85,10 +85,10 @@ def score_rows(
     parts.model.eval()
     try:
         with torch.no_grad():
-            for group in plan_groups([lengths[i] for i in busy], batch_tokens):
+            inputs = [torch.from_numpy(rows[i].token_ids[: lengths[i]].astype("int64")) for i in busy]
+            for group in plan_passes(inputs, batch_tokens, parts.packing):
                 indices = [busy[g] for g in group]
-                inputs = [torch.from_numpy(rows[i].token_ids[: lengths[i]].astype("int64")) for i in indices]
-                hidden = parts.hidden(pad_rows(inputs))
+                hidden = parts.hidden(pad_rows([inputs[g] for g in group]))
                 for line, i in enumerate(indices):
                     states = hidden[line, torch.from_numpy(wanted[i] - 1).to(hidden.device)]
                     _fill(results[i], parts, rows[i], wanted[i], states, request, chunk)

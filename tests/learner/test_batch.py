@@ -161,12 +161,13 @@ def test_groups_cover_all_rows_once_within_the_budget(lengths, budget):
 @pytest.mark.parametrize("packs", [False, True])
 def test_micro_batches_hold_every_token_once_at_the_right_place(packs):
     episodes = [make_episode(turns=[(3, 2), (2, 1 + i)], seed=i, roles=[D, IM if i % 2 else D]) for i in range(5)]
-    episodes[2:4] = [make_episode(turns=[(1, 1)] * 9, seed=i, one_row=False) for i in range(2)]
+    episodes[2:4] = [make_episode(turns=[(1, 1)] * 9, seed=10 + i, one_row=False) for i in range(2)]
     batch = assemble(episodes, random_scores(episodes))
     passes = micro_batches(batch, budget=20, packs=packs)
     assert len(passes) > 1
-    if packs:  # the rows of an episode go together, as if they were one of their 17 tokens
-        assert [[batch.rows[row].trajectory for row in p.rows] for p in passes[-2:]] == [[2] * 9, [3] * 9]
+    if packs:  # the rows of an episode go together, but for the first ones: they have 17 different tokens to feed
+        together = [{batch.rows[row].trajectory for row in p.rows} for p in passes if len(p.rows) >= 7]
+        assert sorted(map(sorted, together)) == [[2], [3]]
     for branch, name in ((batch.distill, "distill"), (batch.imitate, "imitate")):
         seen = torch.cat([getattr(p, name).index for p in passes])
         assert sorted(seen.tolist()) == list(range(len(branch)))

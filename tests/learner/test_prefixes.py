@@ -52,5 +52,18 @@ def test_states_and_gradients_are_those_of_rows_fed_whole(name):
 
 def test_only_what_is_worth_it_goes_together():
     rows, other = history(8), history(3, length=1)
-    assert families([*rows, *other], [0] * 8 + [1] * 3) == [(list(range(8)), 8 * 4 + 8 * 3)]
-    assert families(rows, range(8)) == []  # each of another episode
+    fed = 8 * 4 + 8 * 3
+    [(group, tokens)] = families([*rows, *other], budget=100)
+    assert set(group) <= set(range(8)) and len(group) >= 6 and tokens <= fed
+    assert families(other, budget=100) == []
+
+
+@given(ROWS, st.integers(1, 30))
+def test_families_keep_to_the_budget_and_say_what_they_feed(rows, budget):
+    rows = [torch.tensor(row) for row in rows]
+    found = families(rows, budget)
+    members = [index for group, _ in found for index in group]
+    assert len(set(members)) == len(members)
+    for group, fed in found:
+        shared = share_prefixes([rows[i] for i in group])
+        assert len(shared.tokens) == fed <= budget and shared.worth_it
