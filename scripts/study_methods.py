@@ -37,6 +37,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 RECIPES = ("tcod-alfworld", "starter", "demo")
 GROUPS = {"rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
 REWARDED = {"reward.type": "outcome", "advantage.type": "grpo", **GROUPS}
+# An episode that the curriculum cuts is not known to be lost: rewards want whole ones.
+WHOLE = {"curriculum.start": 30, "curriculum.maximum": 30}
 # Sampled tokens only, as policy gradients have it.
 SAMPLED = {"loss.divergence": "reverse-kl", "loss.support": "sampled"}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -50,7 +52,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "top-8": {"loss.support": "teacher-topk", "loss.k": 8},
     "sampled": SAMPLED,
     "grpo": {**REWARDED, **SAMPLED, "fusion.type": "additive", "fusion.kd": 0.0, "curriculum.type": "full"},
-    "grpo-and-teacher": {**REWARDED, **SAMPLED, "fusion.type": "additive"},
+    "grpo-and-teacher": {**REWARDED, **SAMPLED, **WHOLE, "fusion.type": "additive"},
     # How the same episodes are learned from.
     "one-update": {"optim.minibatches": 1},
     "two-epochs": {"optim.epochs": 2},
@@ -65,8 +67,8 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
     "filter": ("base", {}),
     "curriculum": ("base", {}),
     "surrogate": ("sampled", SAMPLED),
-    "advantage": ("advantage/grpo", {}),
-    "fusion": ("advantage/grpo", {}),
+    "advantage": ("advantage/grpo", WHOLE),
+    "fusion": ("advantage/grpo", WHOLE),
 }
 """Kinds whose every method is tried, laid over the base as its page says: what it is compared with, what it needs."""
 

@@ -253,8 +253,10 @@ RULES: tuple[Rule, ...] = (
         "`advantage/flat_groups`",
         metric("advantage/flat_groups"),
         [Condition(above=0.9)],
-        "Nearly all groups are worth the same in every episode: the rewards teach nothing.",
-        "Take tasks of other difficulty, more rollout.samples_per_task, or lean on the teacher until some are won.",
+        "In nearly all groups no episode is better than another: the rewards teach nothing.",
+        "Take tasks of other difficulty, more rollout.samples_per_task, or lean on the teacher until some are won. "
+        "Episodes that the curriculum cuts (`advantage/cut`) are not known to be lost and not compared: let them end, "
+        "or count them with advantage.count_cut.",
     ),
     Rule(
         "low-overlap",

@@ -78,7 +78,7 @@ class Judges:
         if self.advantage is not None:
             batch = RewardedBatch(trajectories, rewards or [], group)
             advantages = checked(self.advantage(batch), trajectories, "advantage")
-            metrics |= advantage_metrics(batch)
+            metrics |= advantage_metrics(batch, advantages)
         if self.filters:
             seen = ScoredBatch(trajectories, scores, rewards, group, step, self.members)
             trajectories, left_out = filtered(self.filters, seen)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentdistill.errors import PluginError
-from agentdistill.records import LossRole, TeacherScores, TokenRow, Trajectory
+from agentdistill.records import LossRole, StopReason, TeacherScores, TokenRow, Trajectory
 
 Array = npt.NDArray[np.float32]
 
@@ -101,15 +101,21 @@ def total_rewards(
     return total, metrics
 
 
-def advantage_metrics(batch: RewardedBatch) -> dict[str, float]:
-    """Groups in the batch, and how many of them teach nothing because all their episodes are worth the same."""
-    totals = np.array([float(r.sum()) for r in batch.rewards])
-    members = [totals[batch.group == number] for number in np.unique(batch.group)]
-    flat = sum(bool(np.ptp(values) == 0) for values in members)
+def advantage_metrics(batch: RewardedBatch, advantages: Sequence[Array]) -> dict[str, float]:
+    """Groups in the batch, how many of them teach nothing, and how many episodes nobody knows the outcome of.
+
+    Args:
+        batch: the episodes.
+        advantages: what was made of them; a group whose advantages are all 0 teaches nothing.
+    """
+    numbers = np.unique(batch.group)
+    silent = np.array([not np.any(values) for values in advantages], dtype=bool)
+    flat = sum(bool(silent[batch.group == number].all()) for number in numbers)
     return {
-        "advantage/groups": float(len(members)),
-        "advantage/group_size": float(len(totals) / len(members)) if members else 0.0,
-        "advantage/flat_groups": float(flat) / len(members) if members else 0.0,
+        "advantage/groups": float(len(numbers)),
+        "advantage/group_size": float(len(silent) / len(numbers)) if len(numbers) else 0.0,
+        "advantage/flat_groups": float(flat) / len(numbers) if len(numbers) else 0.0,
+        "advantage/cut": _mean([float(t.stop is StopReason.HORIZON) for t in batch.trajectories]),
     }
 
 

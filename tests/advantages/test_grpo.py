@@ -61,7 +61,7 @@ def test_equal_returns_are_exactly_nothing_and_are_flagged(reward, size):
     for config in (GrpoConfig(), GrpoConfig(std=False)):
         assert firsts(grpo(batch, config))[:size] == [0.0] * size
     assert firsts(rloo(batch, RlooConfig()))[:size] == [0.0] * size
-    assert advantage_metrics(batch)["advantage/flat_groups"] == 0.5
+    assert advantage_metrics(batch, grpo(batch, GrpoConfig()))["advantage/flat_groups"] == 0.5
 
 
 def test_groups_do_not_mix():

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from tiny_runs import interrupt, metrics_of, weights_of
 
 from agentdistill.errors import ConfigError, PluginError
-from agentdistill.records import LossRole
+from agentdistill.records import LossRole, StopReason
 from agentdistill.training.rewarded import RewardedBatch, RewardTerm, advantage_metrics, total_rewards, without_turns
+from agentdistill_advantages.grpo import GrpoConfig, grpo
 
 REWARDED = {
     "reward.type": "toy_judges:talkative",
@@ -110,8 +111,21 @@ def test_terms_are_weighted_and_logged_one_by_one() -> None:
     total, metrics = total_rewards(terms, episodes)
     assert [t.tolist() for t in total] == [[2.0], [2.0, 1.0, 0.0]]
     assert metrics == {"reward/one": 2.0, "reward/two": 1.5, "reward/mean": 2.5, "reward/std": 0.5}
-    groups = advantage_metrics(RewardedBatch(episodes, total, np.array([0, 1])))
-    assert groups == {"advantage/groups": 2.0, "advantage/group_size": 1.0, "advantage/flat_groups": 1.0}
+
+
+def test_groups_that_teach_nothing_are_counted_by_their_advantages() -> None:
+    stops = (StopReason.SUCCESS, StopReason.HORIZON, StopReason.SUCCESS, StopReason.FAILURE)
+    episodes = [make_episode(None, [(2, 2)], seed=n, stop=stop) for n, stop in enumerate(stops)]
+    batch = RewardedBatch(episodes, [np.array([1.0 - n % 2], np.float32) for n in range(4)], np.array([0, 0, 1, 1]))
+    # The rewards of the first group differ, but nobody knows whether the episode that was cut would have been won.
+    for count_cut, flat in ((False, 0.5), (True, 0.0)):
+        found = advantage_metrics(batch, grpo(batch, GrpoConfig(count_cut=count_cut)))
+        assert found == {
+            "advantage/groups": 2.0,
+            "advantage/group_size": 2.0,
+            "advantage/flat_groups": flat,
+            "advantage/cut": 0.25,
+        }
 
 
 def test_turns_left_out_leave_the_given_episode_alone() -> None:
