@@ -67,8 +67,8 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
     "filter": ("base", {}),
     "curriculum": ("base", {}),
     "surrogate": ("sampled", SAMPLED),
-    "advantage": ("advantage/grpo", WHOLE),
-    "fusion": ("advantage/grpo", WHOLE),
+    "advantage": ("advantage/grpo", {}),
+    "fusion": ("advantage/grpo", {}),
 }
 """Kinds whose every method is tried, laid over the base as its page says: what it is compared with, what it needs."""
 
@@ -116,8 +116,11 @@ def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any
     own = LIBRARY[kind][1] if "/" in name else VARIANTS[name]
     if "curriculum.type" in own or kind == "curriculum":
         common.pop("curriculum.every")
-    if "samples_per_task" in (layer(name) or ""):
+    page = layer(name) or ""
+    if "samples_per_task" in page:
         common |= GROUPS
+    if "[reward]" in page:
+        common |= WHOLE
     return common | own
 
 
