@@ -31,6 +31,6 @@ UNABLE: dict[str, Unable] = {
     ),
     "fusion/rlsd": Unable(_REWARDS, (0.55, 0.47, 0.39)),
     "fusion/agentopsd": Unable(_REWARDS, (0.47, 0.47, 0.38)),
-    "fusion/trial": Unable(_REWARDS, (0.39, 0.58, 0.38)),
+    "fusion/trial": Unable(_REWARDS, (0.39, 0.58, 0.48)),
 }
 """By "kind/name"."""
