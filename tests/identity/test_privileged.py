@@ -77,4 +77,4 @@ def test_what_the_teacher_was_told_the_student_knows(view, weights, reader, regi
     assert result.before is not None and result.after is not None
     assert result.before.success.value <= 0.25
     # Rounding decides about the last of eight riddles: with the moving average, five seeds knew 8, 8, 8, 7 and 7.
-    assert result.after.success.value >= 7 / 8
+    assert result.after.success.value >= (7 / 8 if weights == "ema" else 1.0)
