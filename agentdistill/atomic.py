@@ -103,6 +103,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     _flush_to_disk(path.parent)
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """What processes that were killed left in a folder, half written; what others write there at the moment, too."""
-    return sorted(folder.glob(".*.partial-*"))
+def leftovers(folder: Path, suffix: str = "") -> list[Path]:
+    """What processes that were killed left in a folder, half written; what others write there at the moment, too.
+
+    Args:
+        folder: where they wrote.
+        suffix: how the names end that the whole files would have had.
+    """
+    return sorted(folder.glob(f".*{suffix}.partial-*"))

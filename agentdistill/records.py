@@ -288,6 +288,11 @@ class Trajectory:
     policy_version: int = 0
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def cut(self) -> bool:
+        """Whether the curriculum ended it: nobody knows whether it would have been won."""
+        return self.stop is StopReason.HORIZON
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:

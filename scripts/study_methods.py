@@ -26,6 +26,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are small: more threads only wait for each other
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from agentdistill.plugins import PluginRegistry
+from scripts.method_recipes import layer as layer_of
 
 RECIPES = ("tcod-alfworld", "starter", "demo")
 GROUPS = {"rollout.tasks_per_step": 8, "rollout.samples_per_task": 4}
@@ -43,7 +47,6 @@ WHOLE = {"curriculum.start": 30, "curriculum.maximum": 30}
 SAMPLED = {"loss.divergence": "reverse-kl", "loss.support": "sampled"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
-    "full": {"curriculum.type": "full"},
     "tcod-f2b": {"curriculum.type": "tcod-f2b", "curriculum.start": 6},
     "uniform": {"step_weight.type": "uniform"},
     "sod-as-published": {"step_weight.first_floor": 0.0},
@@ -60,36 +63,40 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Changes of the base by hand."""
 
-LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
-    "loss": ("base", {}),
-    "step-weight": ("base", {}),
-    "token-weight": ("base", {}),
-    "filter": ("base", {}),
-    "curriculum": ("base", {}),
-    "surrogate": ("sampled", SAMPLED),
-    "advantage": ("advantage/grpo", {}),
-    "fusion": ("advantage/grpo", {}),
+OVER = {
+    "loss": "base",
+    "step-weight": "base",
+    "token-weight": "base",
+    "filter": "base",
+    "curriculum": "base",
+    "surrogate": "sampled",
+    "advantage": "advantage/grpo",
+    "fusion": "advantage/grpo",
 }
-"""Kinds whose every method is tried, laid over the base as its page says: what it is compared with, what it needs."""
+"""Kinds whose every method is tried, laid as its page says over a variant with which it is compared."""
 
 LEFT_OUT = {
     "curriculum/reopd": "it wants recorded episodes",
     "step-weight/sage": "it wants a judge behind an endpoint",
+    "loss/opd": "it is the base",
 }
+
+
+@cache
+def registry() -> PluginRegistry:
+    """The plugins that ship."""
+    return PluginRegistry.load(third_party=False)
 
 
 def library() -> list[str]:
     """All methods of those kinds, as kind/name."""
-    from agentdistill.plugins import PluginRegistry
-
-    registry = PluginRegistry.load(third_party=False)
-    every = [f"{kind}/{name}" for kind in LIBRARY for name in registry.names(kind)]
+    every = [f"{kind}/{name}" for kind in OVER for name in registry().names(kind)]
     return [name for name in every if name not in LEFT_OUT]
 
 
 def reference(name: str) -> str:
     """The variant that one is compared with."""
-    return LIBRARY[name.partition("/")[0]][0] if "/" in name else "base"
+    return OVER[name.partition("/")[0]] if "/" in name else "base"
 
 
 def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any]:
@@ -112,11 +119,10 @@ def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any
         "eval.env": {"engine": "fast"},
         "eval.panel": "alfworld/valid_seen" if published else "alfworld/generated-unseen",
     }
-    kind, _, _ = name.partition("/")
-    own = LIBRARY[kind][1] if "/" in name else VARIANTS[name]
-    if "curriculum.type" in own or kind == "curriculum":
+    page = layer(name)
+    own = VARIANTS.get(reference(name), {}) if page else VARIANTS[name]
+    if "curriculum.type" in own or name.startswith("curriculum/"):
         common.pop("curriculum.every")
-    page = layer(name) or ""
     if "samples_per_task" in page:
         common |= GROUPS
     if "[reward]" in page:
@@ -124,12 +130,9 @@ def settings(name: str, seed: int, steps: int, directory: Path) -> dict[str, Any
     return common | own
 
 
-def layer(name: str) -> str | None:
-    """What a method's page says under "In a recipe"; None for a change by hand."""
-    from agentdistill.plugins import PluginRegistry
-    from scripts.method_recipes import layer as layer_of
-
-    return layer_of(PluginRegistry.load(third_party=False).get(*name.split("/"))) if "/" in name else None
+def layer(name: str) -> str:
+    """What a method's page says under "In a recipe"; "" for a change by hand."""
+    return layer_of(registry().get(*name.split("/"))) if "/" in name else ""
 
 
 def train(name: str, seed: int, steps: int, output: Path) -> None:
@@ -141,7 +144,7 @@ def train(name: str, seed: int, steps: int, output: Path) -> None:
         return
     began, wall = time.process_time(), time.time()
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(layer(name) or "")
+        file.write(layer(name))
         file.flush()
         result = Run.from_recipe(*RECIPES, file.name, overrides=settings(name, seed, steps, directory)).train()
     assert result.before is not None and result.after is not None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from agentdistill.learner.statistics import EpisodeFacts, TokenRole
-from agentdistill.records import StopReason, TeacherScores, TokenRow, Trajectory
+from agentdistill.records import TeacherScores, TokenRow, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def episode_facts(
 
 def were_cut(trajectories: Sequence[Trajectory]) -> torch.Tensor:
     """Which episodes the curriculum ended, bool [B]: nobody knows whether they would have been won."""
-    return torch.tensor([t.stop is StopReason.HORIZON for t in trajectories], dtype=torch.bool)
+    return torch.tensor([t.cut for t in trajectories], dtype=torch.bool)
 
 
 def turn_values(trajectory: Trajectory, values: npt.NDArray[np.float32]) -> dict[int, float]:

@@ -7,7 +7,7 @@ fed once, thirty turns cost little more than one row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,25 +43,23 @@ def share_prefixes(rows: Sequence[Tensor]) -> SharedRows:
     """Finds the tokens that rows have in common at their beginnings.
 
     Args:
-        rows: int64 [length] each.
+        rows: int64 [length] each, at least one, none empty.
     """
-    places: list[Tensor] = [torch.empty(0, dtype=torch.int64)] * len(rows)
+    places = [torch.empty(0, dtype=torch.int64)] * len(rows)
     own: list[tuple[int, int]] = []
     tokens: list[Tensor] = []
-    fed, before = 0, None
-    for index in _sorted(rows):
+    positions: list[Tensor] = []
+    fed, path = 0, places[0]
+    for index, common in _in_order(rows):
         row = rows[index]
-        common = 0 if before is None else _common(rows[before], row)
         new = len(row) - common
-        shared = places[index] if before is None else places[before][:common]
-        places[index] = torch.cat([shared, torch.arange(fed, fed + new)])
+        path = places[index] = torch.cat([path[:common], torch.arange(fed, fed + new)])
         if new:
             own.append((index, new))
             tokens.append(row[common:])
-        fed, before = fed + new, index
-    positions = [torch.arange(len(rows[index]) - new, len(rows[index])) for index, new in own]
-    nothing = torch.empty(0, dtype=torch.int64)
-    return SharedRows(torch.cat([nothing, *tokens]), torch.cat([nothing, *positions]), places, own)
+            positions.append(torch.arange(common, len(row)))
+        fed += new
+    return SharedRows(torch.cat(tokens), torch.cat(positions), places, own)
 
 
 def _common(left: Tensor, right: Tensor) -> int:
@@ -81,22 +79,26 @@ def families(rows: Sequence[Tensor], budget: int) -> list[tuple[list[int], int]]
     Returns:
         Groups of at least two rows that are worth sharing, each with the number of tokens to feed.
     """
-    found: list[tuple[list[int], int]] = []
-    group: list[int] = []
-    fed = 0
-    for index in _sorted(rows):
-        row = rows[index]
-        new = len(row) - (_common(rows[group[-1]], row) if group else 0)
-        if group and new <= WORTH_IT * len(row) and fed + new <= budget:
-            group.append(index)
-            fed += new
+    groups: list[list[int]] = []
+    fed: list[int] = []
+    for index, common in _in_order(rows):
+        new = len(rows[index]) - common
+        if groups and new <= WORTH_IT * len(rows[index]) and fed[-1] + new <= budget:
+            groups[-1].append(index)
+            fed[-1] += new
         else:
-            found.append((group, fed))
-            group, fed = [index], len(row)
-    found.append((group, fed))
-    return [(sorted(g), fed) for g, fed in found if fed and fed <= WORTH_IT * sum(len(rows[i]) for i in g)]
+            groups.append([index])
+            fed.append(len(rows[index]))
+    # A row alone shares nothing, so that it is never worth it.
+    return [(sorted(g), f) for g, f in zip(groups, fed, strict=True) if f <= WORTH_IT * sum(len(rows[i]) for i in g)]
 
 
-def _sorted(rows: Sequence[Tensor]) -> list[int]:
-    """Indices in the order of the rows' tokens: none has more in common with an earlier row than with the last one."""
-    return sorted(range(len(rows)), key=[row.tolist() for row in rows].__getitem__)
+def _in_order(rows: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
+    """Yields rows in the order of their tokens, each with how many it has in common with the one before.
+
+    With no other earlier row it has more.
+    """
+    before = None
+    for index in sorted(range(len(rows)), key=[row.tolist() for row in rows].__getitem__):
+        yield index, 0 if before is None else _common(rows[before], rows[index])
+        before = index

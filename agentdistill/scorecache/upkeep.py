@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentdistill.atomic import leftovers
 from agentdistill.errors import DataError
 from agentdistill.scorecache.card import TeacherCard, all_cards
 from agentdistill.scorecache.pack import SUFFIX, check_pack, read_entries
@@ -169,7 +170,7 @@ def _remove(home: Path, packs: list[Path]) -> None:
     with locked(home):
         for pack in packs:
             pack.unlink(missing_ok=True)
-        for leftover in home.glob(f".*{SUFFIX}.partial-*"):  # nobody writes while the folder is locked
+        for leftover in leftovers(home, SUFFIX):  # nobody writes while the folder is locked
             leftover.unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentdistill.errors import PluginError
-from agentdistill.records import LossRole, StopReason, TeacherScores, TokenRow, Trajectory
+from agentdistill.records import LossRole, TeacherScores, TokenRow, Trajectory
 
 Array = npt.NDArray[np.float32]
 
@@ -115,7 +115,7 @@ def advantage_metrics(batch: RewardedBatch, advantages: Sequence[Array]) -> dict
         "advantage/groups": float(len(numbers)),
         "advantage/group_size": float(len(silent) / len(numbers)) if len(numbers) else 0.0,
         "advantage/flat_groups": float(flat) / len(numbers) if len(numbers) else 0.0,
-        "advantage/cut": _mean([float(t.stop is StopReason.HORIZON) for t in batch.trajectories]),
+        "advantage/cut": _mean([float(t.cut) for t in batch.trajectories]),
     }
 
 

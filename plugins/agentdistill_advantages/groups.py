@@ -1,6 +1,6 @@
 """What the advantages share: returns, groups, and episodes of which nothing is known.
 
-An episode that the curriculum cut (`StopReason.HORIZON`) might have succeeded: its outcome is unknown, not a failure.
+An episode that the curriculum cut (`Trajectory.cut`) might have succeeded: its outcome is unknown, not a failure.
 It is left out of every comparison and its turns get the advantage 0, unless `count_cut` says that its rewards are
 complete as they are (dense rewards of each turn).
 """
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from agentdistill.plugins import PluginConfig
-from agentdistill.records import StopReason
 from agentdistill.training.rewarded import RewardedBatch
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +37,7 @@ def returns(batch: RewardedBatch) -> Floats:
 
 def known(batch: RewardedBatch, count_cut: bool) -> npt.NDArray[np.bool_]:
     """Episodes whose outcome is known, bool [B]."""
-    return np.array([count_cut or t.stop is not StopReason.HORIZON for t in batch.trajectories], dtype=bool)
+    return np.array([count_cut or not t.cut for t in batch.trajectories], dtype=bool)
 
 
 def groups(batch: RewardedBatch, count_cut: bool) -> Iterator[npt.NDArray[np.int64]]:

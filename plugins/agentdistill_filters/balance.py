@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import Field
 
 from agentdistill.plugins import PluginConfig
-from agentdistill.records import StopReason
 from agentdistill.training.rewarded import ScoredBatch
 from agentdistill_filters.keep import Keep, episodes
 
@@ -37,7 +36,7 @@ class BalanceConfig(PluginConfig):
 def balance(batch: ScoredBatch, config: BalanceConfig) -> Keep:
     """The balanced episodes, see the module."""
     won = np.array([t.success for t in batch.trajectories], dtype=bool)
-    cut = np.array([t.stop is StopReason.HORIZON for t in batch.trajectories], dtype=bool)
+    cut = np.array([t.cut for t in batch.trajectories], dtype=bool)
     kept = np.ones(len(won), dtype=bool)
     for number in np.unique(batch.group):
         members = (batch.group == number) & ~cut

@@ -17,7 +17,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from agentdistill.plugins import PluginConfig
-from agentdistill.records import StopReason
 from agentdistill.training.rewarded import ScoredBatch
 from agentdistill_filters.keep import Keep, episodes
 
@@ -45,7 +44,7 @@ class OutcomesConfig(PluginConfig):
 def outcomes(batch: ScoredBatch, config: OutcomesConfig) -> Keep:
     """Episodes of tasks that are neither, see the module."""
     won = np.array([t.success for t in batch.trajectories], dtype=bool)
-    cut = np.array([t.stop is StopReason.HORIZON for t in batch.trajectories], dtype=bool)
+    cut = np.array([t.cut for t in batch.trajectories], dtype=bool)
     kept = np.ones(len(won), dtype=bool)
     for number in np.unique(batch.group):
         members = np.flatnonzero(batch.group == number)

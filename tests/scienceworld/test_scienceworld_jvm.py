@@ -71,19 +71,21 @@ def test_it_dies_with_its_process_even_by_sigkill(how):
     assert gone(pid)
 
 
+def addresses(connections):
+    return [connection.socket.getsockname() for connection in connections]
+
+
 def test_a_forked_child_leaves_the_parents_simulator_alone(env):
     before, _ = env.reset(options=TASK)
     connections = env._simulator.jvm._gateway._gateway_client.deque
-    used = [connection.socket.getsockname() for connection in connections]
+    used = addresses(connections)
     child = os.fork()
     if child == 0:
         env.close()  # what a child's clean-up would do
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert env.step("look around")[0] == before
-    assert [
-        connection.socket.getsockname() for connection in connections
-    ] == used  # none was shut down and had to be replaced
+    assert addresses(connections) == used  # none was shut down and had to be replaced
 
 
 def test_ctrl_c_is_not_for_java(env):
